@@ -251,8 +251,10 @@ def _read_one(session: "Session", row: type, reads: Sequence[Relation], sql: str
 def _find(session: "Session", events: Events) -> str | None:
     """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
     catalog = session.catalog
-    if events.table not in catalog.relations:
-        view = catalog.stand_in(events.table)
+    if events.source not in catalog.relations:
+        if events.reads[0].optional:
+            return events.source
+        view = catalog.stand_in(events.source)
         return f"{events.table} (reads {view} instead, which has no ids: a history begun from the table cannot go on)"
     for relation in events.reads:
         catalog.resolve(relation)

@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect what the tests of faults count, where it was asked for."""
+    """Collect the counts of the tests of faults, where requested."""
     if document := config.getoption("--reliability"):
         if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
             raise pytest.UsageError("--reliability counts in one process: leave out -n")
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def tally() -> Tally:
-    """How often a test drives its fault, and what is lost or doubled by it."""
+    """Count how often a test drives its fault, and the rows it loses or doubles."""
     return Tally()
 
 

@@ -1,9 +1,9 @@
-"""Take each protection of tests/mutations.py out, one at a time, and see whether its tests notice.
+"""Remove each protection of tests/mutations.py, one at a time, and check that its tests fail.
 
     python -m tests.mutate [--only FAULT] [--named WORDS] [--jobs N]
 
 Works on copies in a temporary folder, never on the tree itself. First the tests must pass with everything in place: one
-that fails anyway notices nothing. Ends with 1 below 85 %, with 2 where nothing can be said.
+that fails anyway proves nothing. Ends with 1 below 85 %, with 2 where the result is inconclusive.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Inconclusive(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a protection that was taken out."""
+    """The result of removing a protection."""
 
     protection: Protection
     noticed: bool
@@ -48,12 +48,12 @@ class Outcome:
     def line(self) -> str:
         """Return the outcome as a line of the table."""
         faults = ", ".join(str(number) for number in self.protection.faults)
-        told = f"noticed | `{self.by}`" if self.noticed else "**survived** |"
-        return f"| {faults} | {self.protection.name} | {told} |"
+        reported = f"noticed | `{self.by}`" if self.noticed else "**survived** |"
+        return f"| {faults} | {self.protection.name} | {reported} |"
 
 
 def copy_tree(folder: Path) -> Path:
-    """Copy what git holds, or would take, as it stands in the tree."""
+    """Copy the files that git has, or would add, as they stand in the tree."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -70,7 +70,7 @@ def copy_tree(folder: Path) -> Path:
 
 
 def take_out(tree: Path, protection: Protection) -> None:
-    """Take a protection out of a copy."""
+    """Remove a protection from a copy."""
     path = tree / "exporter" / protection.file
     text = path.read_text()
     if text.count(protection.text) != 1:
@@ -81,34 +81,34 @@ def take_out(tree: Path, protection: Protection) -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """Runs tests in copies of a tree; what waits for them gives up when it is stopped."""
+    """Runs tests in copies of a tree; a caller that waits for them gives up when it is stopped."""
 
     whole: Path
     stopped: Event = field(default_factory=Event)
 
     def check(self, number: int, tests: Sequence[str]) -> None:
         """Run tests with everything in place. Raises Inconclusive."""
-        code, said = self._run(self.whole, f"whole-{number}", tests, EVERYTHING_SECONDS)
+        code, output = self._run(self.whole, f"whole-{number}", tests, EVERYTHING_SECONDS)
         if code != PASSED:
-            message = f"with everything in place pytest ended with {code}\n{said[-4000:]}"
+            message = f"with everything in place pytest ended with {code}\n{output[-4000:]}"
             raise Inconclusive(message)
 
     def without(self, number: int, protection: Protection) -> Outcome:
-        """Take one protection out of a copy of its own, and run its tests. Raises Inconclusive."""
+        """Remove one protection from a copy of its own, and run its tests. Raises Inconclusive."""
         tree = self.whole.with_name(str(number))
         shutil.copytree(self.whole, tree)
         try:
             take_out(tree, protection)
-            code, said = self._run(tree, tree.name, protection.tests, TEST_SECONDS)
+            code, output = self._run(tree, tree.name, protection.tests, TEST_SECONDS)
         finally:
             shutil.rmtree(tree)
         if code not in {PASSED, FAILED}:
-            message = f"{protection.name}: pytest ended with {code}\n{said[-2000:]}"
+            message = f"{protection.name}: pytest ended with {code}\n{output[-2000:]}"
             raise Inconclusive(message)
-        return Outcome(protection, code == FAILED, _first_failure(said))
+        return Outcome(protection, code == FAILED, _first_failure(output))
 
     def _run(self, tree: Path, name: str, tests: Sequence[str], seconds: float) -> tuple[int, str]:
-        """Return pytest's exit code, FAILED when it hangs, and what it said."""
+        """Return pytest's exit code, FAILED when it hangs, and its output."""
         temporary = tree.with_name(f"{name}.tmp")
         temporary.mkdir(mode=0o755)
         named = [f"tests/{test}" for test in tests]
@@ -120,8 +120,8 @@ class Trial:
                         message = "stopped before the end"
                         raise Inconclusive(message)
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        said, _ = process.communicate(timeout=0.5)
-                        return process.returncode, said
+                        output, _ = process.communicate(timeout=0.5)
+                        return process.returncode, output
                 return FAILED, f"FAILED {named[-1]} - hangs"
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -152,8 +152,8 @@ def _pytest(tree: Path, temporary: Path, tests: Sequence[str]) -> Iterator["subp
                 process.communicate()
 
 
-def _first_failure(said: str) -> str:
-    for line in said.splitlines():
+def _first_failure(output: str) -> str:
+    for line in output.splitlines():
         if line.startswith(("FAILED ", "ERROR ")):
             return line.split(" ", 1)[1].split(" - ")[0].removeprefix("tests/")
     return ""
@@ -166,7 +166,7 @@ def _by_file(protections: Sequence[Protection]) -> list[list[str]]:
 
 
 def score(protections: Sequence[Protection], jobs: int) -> float:
-    """Take each out, print the table, and return the share that was noticed."""
+    """Remove each, print the table, and return the share that was detected."""
     with tempfile.TemporaryDirectory(prefix="mutate-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         # PostgreSQL runs as another user, who must pass through.
@@ -188,14 +188,14 @@ def score(protections: Sequence[Protection], jobs: int) -> float:
 
 def main() -> int:
     """Print the table and the score."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutate", description="Take each protection out once.")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutate", description="Remove each protection once.")
     parser.add_argument("--only", type=int, metavar="FAULT", help="the protections of one fault")
     parser.add_argument(
         "--named", default="", metavar="WORDS", help="the protections that have these words in their names"
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at a time; 2")
     arguments = parser.parse_args()
-    # However it is ended, what it began is tidied up.
+    # However it is ended, its files are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = [
         item

@@ -1,4 +1,4 @@
-"""The protections of archive and audit, one after the other, and how each is taken out: data for tests/mutate.py.
+"""The protections of archive and audit, one after the other, and how each is removed: data for tests/mutate.py.
 
 A protection is a text that stands once in one file; without it, or with another text in its place, the tests that are
 named must fail. The numbers are those of the faults in tests/support/reliability.py; some protections have none.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Protection:
-    """One protection: the smallest change that takes it out, and the tests that are to notice."""
+    """One protection: the smallest change that removes it, and the tests that must fail."""
 
     name: str
     faults: tuple[int, ...]
@@ -17,13 +17,13 @@ class Protection:
     """Below exporter/."""
     text: str
     without: str
-    """What stands in the place of the text when the protection is taken out."""
+    """The text that replaces it when the protection is removed."""
     tests: tuple[str, ...]
     """Below tests/; the first of them that fails is enough."""
 
 
 PROTECTIONS = (
-    # What is new: the horizon, and what is open.
+    # New rows: the horizon, and open requests.
     Protection(
         "an exact reading asks by the horizon, not by the id",
         (1,),
@@ -158,7 +158,7 @@ PROTECTIONS = (
         "pass",
         ("archive/test_large_tables.py::test_an_exact_reading_by_windows",),
     ),
-    # Who is who: the key, and what is known already.
+    # Identities: the key, and known rows.
     Protection(
         "what is known is left out",
         (16, 32),

@@ -1,4 +1,4 @@
-"""The agent's threads: what goes wrong in one of them is told, and ends nothing."""
+"""The agent's threads: a fault in one of them is reported, and ends none."""
 
 import math
 import os
@@ -30,14 +30,14 @@ from exporter.poller.collect import PollResult
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
-from tests.exposition.reading import series
+from tests.exposition.parsed import series
 from tests.support.agent_process import Agent
 from tests.support.wait import PATIENCE_SECONDS
-from tests.web.fakes import ask
+from tests.web.fake_endpoint import ask
 
 
 def made(folder: Path, **settings: str) -> app.Agent:
-    """Make an agent whose threads do not run, told as by its environment: REPOSITORY__HOSTS="127.0.0.1:1"."""
+    """Make an agent whose threads do not run, configured by its environment: REPOSITORY__HOSTS="127.0.0.1:1"."""
     keys = {"HISTORY__PATH": str(folder / "history.duckdb"), **settings}
     environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items()}
     options = RunOptions(folder / "none.yml", environ=environment)
@@ -70,7 +70,7 @@ def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
-    """The agent is ready once what is served was made after the first poll, not before it."""
+    """The agent is ready once its exposition was made after the first poll, not before it."""
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     agent._render()
     assert not agent.ready()
@@ -84,7 +84,7 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
 
 
 def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rendering in the midst of the first poll makes nobody ready; pages that fail keep nobody from it."""
+    """A rendering during the first poll makes no agent ready; failing pages do not delay it."""
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     poller = agent._workers.poller
     assert poller is not None
@@ -230,7 +230,7 @@ def test_the_mask_is_only_tightened(tmp_path: Path, mask: int, mode: int) -> Non
 
 
 def test_a_reload_changes_the_allowed_hosts(tmp_path: Path) -> None:
-    """web.allowed_hosts is read from the environment, and what a reload finds there is in force at once."""
+    """web.allowed_hosts is read from the environment, and a reload applies it at once."""
     names = {"REPOSITORY__HOSTS": "127.0.0.1:1", "WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
     agent = made(tmp_path, **names, WEB__ALLOWED_HOSTS="a.example.com, B.example.com")
     assert agent._access.allowed_hosts == {"a.example.com", "b.example.com"}
@@ -269,7 +269,7 @@ def test_each_family_is_declared_once() -> None:
 
 
 def test_a_reload_changes_the_exports(tmp_path: Path) -> None:
-    """Each configured export has its counters from the start; what a reload removes is shown no more."""
+    """Each configured export has its counters from the start; a reload removes those of a removed one."""
     names = {"REPOSITORY__HOSTS": "127.0.0.1:1", "WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
     export = "[{format: csv, table: %s, output: 's3://lake/x', every: 1h}]"
     agent = made(tmp_path, **names, EXPORTS=export % "logins")

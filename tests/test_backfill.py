@@ -1,4 +1,4 @@
-"""``history backfill`` as it is typed, and what a real Prometheus makes of it."""
+"""``history backfill`` as a command, and its result in a real Prometheus."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter import backfill
 from exporter.cli import main
-from tests.history.lived import BEGUN, DAY, FAMILIES, HOUR, Lived, live_on, naive, without_zeros
+from tests.history.polled_history import BEGUN, DAY, FAMILIES, HOUR, PolledHistory, naive, poll_hours, without_zeros
 from tests.support.components import require
 from tests.support.prometheus import prometheus_data, run_prometheus
 from tests.test_documentation import block
@@ -32,16 +32,16 @@ REQUESTS = "tableau_http_requests_total"
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+def polled(tmp_path_factory: pytest.TempPathFactory) -> PolledHistory:
     """Two days of polls, and some."""
-    return live_on(tmp_path_factory.mktemp("lived") / "history.duckdb", 50)
+    return poll_hours(tmp_path_factory.mktemp("lived") / "history.duckdb", 50)
 
 
 @pytest.fixture(autouse=True)
-def environment(lived: Lived, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def environment(polled: PolledHistory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An environment that names this history."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(lived.path))
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(polled.path))
 
 
 def written(*arguments: str) -> Result:
@@ -49,7 +49,7 @@ def written(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["history", "backfill", f"--until={END:%Y-%m-%dT%H:%M:%S}", *arguments])
 
 
-def test_the_output_is_openmetrics(lived: Lived) -> None:
+def test_the_output_is_openmetrics(polled: PolledHistory) -> None:
     """Each instant is an exposition as a strict parser reads it, with the labels of the scrape."""
     result = written("--step=1h", *LABELS)
     assert result.exit_code == 0
@@ -61,7 +61,7 @@ def test_the_output_is_openmetrics(lived: Lived) -> None:
         assert [family.name for family in families] == [name.removesuffix("_total") for name in FAMILIES]
         assert all(JOB.items() <= sample.labels.items() for sample in samples)
         total = sum(sample.value for sample in samples if sample.name == REQUESTS)
-        live = lived.live.get(int(at), {})
+        live = polled.live.get(int(at), {})
         assert total == sum(value for name, value in live.items() if name.startswith(REQUESTS))
         count += len(samples)
     (line,) = result.stderr.splitlines()
@@ -70,7 +70,7 @@ def test_the_output_is_openmetrics(lived: Lived) -> None:
 
 
 def _by_instant(text: str) -> dict[str, str]:
-    """Return an exposition for each instant: the parser takes several instants of a bucket for the same sample."""
+    """Return an exposition for each instant: the parser reads several instants of a bucket as the same sample."""
     heads = [line for line in text.splitlines() if line.startswith("#")]
     found: dict[str, dict[str, list[str]]] = {}
     family = ""
@@ -122,7 +122,7 @@ def test_a_file_a_day(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was there stays where the new one cannot be finished."""
+    """The existing output stays where the new one cannot be finished."""
     target = tmp_path / "past.om"
     target.write_text("before")
     with monkeypatch.context() as patched:
@@ -152,7 +152,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_what_is_refused(arguments: list[str], words: str) -> None:
-    """Each in one line that says what to do, and nothing is written."""
+    """Each is one line that names the remedy, and no output is written."""
     result = CliRunner().invoke(main, ["history", "backfill", *arguments])
     assert result.exit_code in {1, 2}
     assert result.stdout == ""
@@ -170,16 +170,16 @@ def test_a_step_that_is_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_a_history_without_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so."""
+    """The command reports it."""
     path = tmp_path / "empty.duckdb"
-    live_on(path, 0)
+    poll_hours(path, 0)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
     result = written()
     assert result.exit_code == 1
     assert result.stderr == "--until: the history holds nothing of these families before 2025-03-03 02:00:00 UTC\n"
 
 
-def test_the_commands_of_the_document(lived: Lived, tmp_path: Path) -> None:
+def test_the_commands_of_the_document(polled: PolledHistory, tmp_path: Path) -> None:
     """docs/history.md makes blocks of a history."""
     programs = os.pathsep.join([str(Path(sys.executable).parent), str(require("promtool").parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": programs}
@@ -189,12 +189,12 @@ def test_the_commands_of_the_document(lived: Lived, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def prometheus(lived: Lived, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a Prometheus whose blocks promtool made of a backfill every five minutes; give its address."""
+def prometheus(polled: PolledHistory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a Prometheus whose blocks promtool made of a backfill every five minutes; yield its address."""
     folder = tmp_path_factory.mktemp("prometheus")
     days, data = folder / "days", prometheus_data(folder)
     days.mkdir()
-    environment = {"TABLEAU_EXPORTER_HISTORY__PATH": str(lived.path)}
+    environment = {"TABLEAU_EXPORTER_HISTORY__PATH": str(polled.path)}
     command = ["history", "backfill", f"--until={MIDNIGHT:%Y-%m-%d}", f"--output={days}", *LABELS]
     assert CliRunner().invoke(main, command, env=environment).exit_code == 0
     for path in sorted(days.iterdir()):
@@ -208,7 +208,7 @@ def prometheus(lived: Lived, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def ask(prometheus: str, expression: str) -> dict[frozenset[tuple[str, str]], float]:
-    """Return what Prometheus answers at the end of yesterday, by labels."""
+    """Return Prometheus' answer at the end of yesterday, by labels."""
     question = urllib.parse.urlencode({"query": expression, "time": MIDNIGHT.timestamp()})
     with urllib.request.urlopen(f"{prometheus}/api/v1/query?{question}") as answer:
         found = json.load(answer)["data"]["result"]
@@ -236,12 +236,12 @@ COUNTED = """
 
 
 @pytest.mark.parametrize("window", ["1d", "86400001ms"])
-def test_the_increase_of_a_day_is_the_count_of_a_day(lived: Lived, prometheus: str, window: str) -> None:
+def test_the_increase_of_a_day_is_the_count_of_a_day(polled: PolledHistory, prometheus: str, window: str) -> None:
     """Of each series, in a real Prometheus, as SQL counts them; a series of which there were none has 0.
 
     A window that is a millisecond longer has the sample at its beginning also where windows are open there.
     """
-    with duckdb.connect(str(lived.path), read_only=True) as connection:
+    with duckdb.connect(str(polled.path), read_only=True) as connection:
         rows = connection.execute(COUNTED, [naive(YESTERDAY), naive(MIDNIGHT)]).fetchall()
     names = ("site", "controller", "action", "status_class")
     counted = {labelled(**dict(zip(names, row[:-1], strict=True))): row[-1] for row in rows}
@@ -253,9 +253,9 @@ def test_the_increase_of_a_day_is_the_count_of_a_day(lived: Lived, prometheus: s
     }
 
 
-def test_durations_of_a_day(lived: Lived, prometheus: str) -> None:
-    """A histogram's count and its buckets grow by what SQL counts."""
-    with duckdb.connect(str(lived.path), read_only=True) as connection:
+def test_durations_of_a_day(polled: PolledHistory, prometheus: str) -> None:
+    """A histogram's count and its buckets grow by SQL's counts."""
+    with duckdb.connect(str(polled.path), read_only=True) as connection:
         rows = connection.execute(
             "SELECT count(*), count(*) FILTER (epoch(completed_at - created_at) <= 5) FROM http_requests"
             " WHERE completed_at > ? AND completed_at <= ?",
@@ -266,9 +266,9 @@ def test_durations_of_a_day(lived: Lived, prometheus: str) -> None:
     assert ask(prometheus, f'sum(increase({name}_bucket{{le="5.0"}}[1d]))') == {frozenset(): rows[0][1]}
 
 
-def test_prometheus_has_the_series_of_the_agent(lived: Lived, prometheus: str) -> None:
-    """At an instant every series and value is what the agent exposed then, with the labels of the scrape."""
-    live = lived.live[round(MIDNIGHT.timestamp())]
+def test_prometheus_has_the_series_of_the_agent(polled: PolledHistory, prometheus: str) -> None:
+    """At an instant every series and value is the one of the agent's exposition, with the labels of the scrape."""
+    live = polled.live[round(MIDNIGHT.timestamp())]
     found = ask(prometheus, '{__name__=~"tableau_.+"}')
     assert len(without_zeros(_as_written(found))) == len(live)
     assert sorted(without_zeros(_as_written(found)).values()) == pytest.approx(sorted(live.values()), rel=1e-9)

@@ -1,4 +1,4 @@
-"""``tableau-exporter check``: every fault at once, each with what to do, and no secret."""
+"""``tableau-exporter check``: every fault at once, each with its remedy, and no secret."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_nothing_is_wrong(simulation: Simulation, tmp_path: Path) -> None:
 
 
 def test_a_fault_stands_once_in_a_line(simulation: Simulation, tmp_path: Path) -> None:
-    """A table that several statements of a collector need is named once; what is made of requests follows these."""
+    """A table that several statements of a collector need is named once; metrics of requests follow these."""
     with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
         connection.execute(b"REVOKE SELECT ON background_jobs, _background_tasks FROM readonly")
         try:
@@ -128,7 +128,7 @@ def test_where_the_history_really_is(tmp_path: Path) -> None:
 
 
 def test_exports_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A format without its library and a folder that may not be written are faults; an object store is not asked."""
+    """A format without its library and an unwritable folder are faults; an object store is not contacted."""
 
     def load(name: str) -> Export:
         if name == "delta":
@@ -180,15 +180,15 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in checked.stderr
 
 
-def test_every_fault_of_the_configuration_is_told(tmp_path: Path) -> None:
-    """What cannot be read is not looked at further."""
+def test_every_fault_of_the_configuration_is_reported(tmp_path: Path) -> None:
+    """An unreadable file is not checked further."""
     checked = check(tmp_path, None, REPOSITORY__HOSTS="db", REPOSITORY__POLL_INTERVAL="soon", LOG__LEVEL="loud")
     assert (checked.returncode, checked.stderr) == (1, "")
     assert faults(checked) == ["configuration"] * 2
 
 
 def test_a_wrong_password_is_refused(simulation: Simulation, tmp_path: Path) -> None:
-    """The line says what to look at, not what was tried."""
+    """The line names the remedy, not the attempt."""
     checked = check(tmp_path, simulation, REPOSITORY__PASSWORD=PASSWORD)
     assert (checked.returncode, faults(checked)) == (1, ["repository"])
     assert "check repository.user and its password" in checked.stdout
@@ -205,7 +205,7 @@ def test_a_wrong_password_is_refused(simulation: Simulation, tmp_path: Path) -> 
 def test_a_pooler_in_front_of_the_repository(
     mode: str, code: int, line: str, simulation: Simulation, postgres18: Postgres, tmp_path: Path
 ) -> None:
-    """Through PgBouncer everything is checked as without it, or the line names the pooler and what to change."""
+    """Through PgBouncer everything is checked as without it, or the line names the pooler and the setting to change."""
     parameters = simulation.parameters()
     with pgbouncer(postgres18, {str(parameters["user"]): str(parameters["password"])}, pool_mode=mode) as port:
         checked = check(tmp_path, simulation, REPOSITORY__HOSTS=f"127.0.0.1:{port}")
@@ -214,7 +214,7 @@ def test_a_pooler_in_front_of_the_repository(
 
 
 def test_a_folder_that_may_not_be_written(simulation: Simulation, tmp_path: Path) -> None:
-    """Who may not write the history's folder is told so."""
+    """An unwritable folder of the history is reported."""
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     tmp_path.chmod(0o500)
@@ -248,7 +248,7 @@ def test_a_missing_column_is_named(
 
 
 def test_a_column_that_can_be_done_without_is_a_note(simulation: Simulation, tmp_path: Path) -> None:
-    """A collector that degrades says what it works without, and nothing is wrong."""
+    """A collector that degrades names its missing columns, and no fault is reported."""
     with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
         connection.execute(b"ALTER TABLE tasks RENAME COLUMN state TO elsewhere")
         try:
@@ -292,7 +292,7 @@ def test_a_right_that_was_revoked_is_no_lack_of_the_version(simulation: Simulati
 def test_a_table_that_may_not_be_read(
     table: str, mark: str, consequence: str, simulation: Simulation, tmp_path: Path
 ) -> None:
-    """A revoked right is told with what follows from it, and the GRANT that gives it back."""
+    """A revoked right is reported with its consequence, and the GRANT that restores it."""
     with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
         connection.execute(f"REVOKE SELECT ON {table} FROM readonly".encode())
         try:
@@ -306,7 +306,7 @@ def test_a_table_that_may_not_be_read(
 
 
 def test_every_alertmanager_is_looked_at(simulation: Simulation, tmp_path: Path) -> None:
-    """Each has a line of its own, those that are well too; nothing is sent unless asked for."""
+    """Each has a line of its own, healthy ones too; no alert is sent unless requested."""
     with run_alertmanager(tmp_path) as address, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -324,7 +324,7 @@ def test_every_alertmanager_is_looked_at(simulation: Simulation, tmp_path: Path)
 
 
 def test_a_test_alert_is_sent_on_request(simulation: Simulation, tmp_path: Path) -> None:
-    """Each Alertmanager gets an alert that says what it is and ends within a minute; a dead one hinders no other."""
+    """Each Alertmanager gets a test alert that ends within a minute; a dead one hinders no other."""
     with run_alertmanager(tmp_path) as address:
         urls = f"http://127.0.0.1:1, http://{address}"
         checked = check(tmp_path, simulation, "--send-test-alert", ALERTMANAGER__URLS=urls)
@@ -340,7 +340,7 @@ def test_a_test_alert_is_sent_on_request(simulation: Simulation, tmp_path: Path)
 
 
 def test_a_test_alert_without_alertmanagers_is_a_fault(simulation: Simulation, tmp_path: Path) -> None:
-    """Whoever asks for what cannot be sent is told so, in one line."""
+    """A test alert that cannot be sent is reported, in one line."""
     checked = check(tmp_path, simulation, "--send-test-alert")
     assert checked.returncode == 1
     assert [line for line in checked.stdout.splitlines() if "alertmanager" in line] == [

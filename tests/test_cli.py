@@ -1,4 +1,4 @@
-"""The command line: flags, exit codes, and what stands on stderr."""
+"""The command line: flags, exit codes, and the texts on stderr."""
 
 import errno
 import io
@@ -100,7 +100,7 @@ def test_the_version_is_the_packages() -> None:
     ],
 )
 def test_wrong_usage_ends_with_2(args: Sequence[str]) -> None:
-    """A command line that cannot be understood is told with the usage."""
+    """An invalid command line is reported with the usage."""
     result = call(*args)
     assert result.exit_code == 2
     assert result.stderr.startswith("Usage: ")
@@ -108,12 +108,12 @@ def test_wrong_usage_ends_with_2(args: Sequence[str]) -> None:
 
 
 def test_a_span_without_a_unit_says_so() -> None:
-    """``--for`` takes durations as the configuration does."""
+    """``--for`` accepts durations as the configuration does."""
     assert "has no unit: write 30s, 5m, 12h or 730d" in call("demo", "--for=60").stderr
 
 
 def test_a_valid_configuration_ends_with_0(folder: Path) -> None:
-    """``--config.check`` says that it is valid, and starts nothing."""
+    """``--config.check`` reports that it is valid, and starts nothing."""
     (folder / "tableau-exporter.yml").write_text(SOURCE)
     result = check_configuration()
     assert (result.exit_code, result.stdout, result.stderr) == (0, "the configuration is valid\n", "")
@@ -142,7 +142,7 @@ def test_each_fault_is_one_line_on_stderr(folder: Path) -> None:
 
 
 def test_a_file_that_was_named_must_be_there(folder: Path) -> None:
-    """The default file may be absent where the environment says everything; one that was named may not."""
+    """The default file may be absent where the environment sets everything; one that was named may not."""
     env = {"TABLEAU_EXPORTER_REPOSITORY__HOSTS": "db"}
     assert check_configuration(env=env).exit_code == 0
     named = check_configuration("--config.file=tableau-exporter.yml", env=env)
@@ -186,7 +186,7 @@ def test_every_flag_of_run_reaches_the_configuration(folder: Path) -> None:
     ],
 )
 def test_what_is_in_the_files_is_judged(folder: Path, extra: str, line: str) -> None:
-    """A file with the wrong contents is a fault of one line with its key; nobody calls the configuration valid."""
+    """A file with the wrong contents is a fault of one line with its key; no check passes the configuration."""
     (folder / "words").write_text("plain words\n")
     (folder / "empty").touch()
     (folder / "deep").write_text("[" * 5_000)
@@ -200,7 +200,7 @@ def test_what_is_in_the_files_is_judged(folder: Path, extra: str, line: str) -> 
 
 
 def test_a_history_path_that_is_no_utf8_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `run` refuses for its bytes, the checks refuse, in a line that any terminal shows."""
+    """Bytes that `run` refuses, the checks refuse, in a line that any terminal prints."""
     (folder / "tableau-exporter.yml").write_text(SOURCE)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", os.fsdecode(b"h\xff.duckdb"))
     for result in (check_configuration(), call("check"), call("run")):
@@ -250,7 +250,7 @@ def test_the_module_is_the_program(folder: Path) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """Asking for help is answered at once: databases, web server and demo are not imported."""
+    """Help is printed at once: databases, web server and demo are not imported."""
     program = (
         "import sys, exporter.cli\n"
         "heavy = {'duckdb', 'psycopg', 'pyarrow', 'pydantic', 'rich', 'starlette', 'structlog', 'exporter.demo'}\n"
@@ -291,7 +291,7 @@ def end_of(error: BaseException) -> Result:
     ],
 )
 def test_each_error_has_its_exit_code(error: BaseException, code: int, stderr: str | None) -> None:
-    """An expected error is one line; an unexpected one says that it is internal; an interruption says nothing."""
+    """An expected error is one line; an unexpected one is marked as internal; an interruption prints nothing."""
     result = end_of(error)
     assert result.exit_code == code
     assert stderr is None or result.stderr == stderr
@@ -333,7 +333,7 @@ def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_command_ends_with_the_code_it_returns() -> None:
-    """What a command returns is the exit code; nothing is 0."""
+    """A command's return value is the exit code; None is 0."""
     program = Program("program")
     program.command("two")(lambda: 2)
     program.command("none")(lambda: None)
@@ -381,14 +381,14 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_findings_are_a_table_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table shows what the lines do, and takes no text for markup."""
+    """The table has the lines' content, and reads no text as markup."""
     assert list(common.as_table([FINE, BAD])) == [FINE, BAD]
-    shown = capsys.readouterr().out
-    assert "cannot be [red]written" in shown
+    published = capsys.readouterr().out
+    assert "cannot be [red]written" in published
 
 
 def test_columns_are_never_cut() -> None:
-    """Every cell is shown whole, whatever the width of the terminal."""
+    """Every cell is printed whole, at any width of the terminal."""
     assert texts.columns([("name", "meaning"), ("a", "x" * 300), ("long", "")]) == [
         "name  meaning",
         f"a     {'x' * 300}",

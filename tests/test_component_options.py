@@ -28,7 +28,7 @@ def alertmanagers(configuration: Configuration) -> list[AlertmanagerOptions]:
 
 
 def test_each_alertmanager_has_a_login(tmp_path: Path) -> None:
-    """Every URL is told with the same files, the same time, and the same proof."""
+    """Every URL is notified with the same files, the same time, and the same proof."""
     for name in ("ca", "crt", "key"):
         (tmp_path / name).touch()
     tls = f"{{ca_file: {tmp_path}/ca, cert_file: {tmp_path}/crt, key_file: {tmp_path}/key}}"
@@ -57,7 +57,7 @@ def test_each_alertmanager_has_a_login(tmp_path: Path) -> None:
 def test_a_poll_is_stuck_after_three_timeouts(
     tmp_path: Path, repository: str, rest: str, expected: dict[str, float]
 ) -> None:
-    """Of each source that is polled; not before what a poll waits for with the shortest timeouts."""
+    """Of each polled source; not before the total of a poll's shortest timeouts."""
     path = tmp_path / "tableau-exporter.yml"
     document: dict[str, Any] = {"repository": {"hosts": ["db"], "statement_timeout": repository}}
     if rest:

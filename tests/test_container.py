@@ -1,4 +1,4 @@
-"""The container: compose.yaml by reading it, the Dockerfile by building it and running what comes out.
+"""The container: compose.yaml by reading it, the Dockerfile by building it and running the image.
 
 No container engine is needed: buildah builds in a chroot, on a Debian that debootstrap makes.
 """
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 60
 
 
 def mounts(service: str) -> list[str]:
-    """Return what a service mounts from the folder of compose.yaml."""
+    """Return the mounts of a service from the folder of compose.yaml."""
     volumes: list[str] = COMPOSE["services"][service].get("volumes", [])
     return [volume.split(":")[0] for volume in volumes if volume.startswith(".")]
 
@@ -94,7 +94,7 @@ class Image:
         return [*self.buildah, "run", "--isolation=chroot", *settings, self.container, "--", *command]
 
     def run(self, *command: str) -> str:
-        """Run a command in the container; return what it said."""
+        """Run a command in the container; return its output."""
         return _output(*self.command(*command))
 
 
@@ -154,7 +154,7 @@ def test_the_image_holds_what_the_package_holds(image: Image) -> None:
 def test_the_agent_lives_in_the_image(image: Image) -> None:
     """Configured by the environment alone, the agent is healthy by the image's own check.
 
-    Its repository is down, so ``tableau_up`` says 0; its history stands in the volume and belongs to its user.
+    Its repository is down, so ``tableau_up`` is 0; its history stands in the volume and belongs to its user.
     """
     port = _free_port()
     environment = {
@@ -192,7 +192,7 @@ def _free_port() -> int:
 
 
 def _wait_for(url: str, text: str, process: subprocess.Popen[str]) -> str:
-    """Ask until the answer holds a text; return it."""
+    """Request until the answer holds a text; return it."""
     answer, patience = "", time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < patience and process.poll() is None:
         try:
@@ -203,5 +203,5 @@ def _wait_for(url: str, text: str, process: subprocess.Popen[str]) -> str:
             return answer
         time.sleep(0.2)
     process.terminate()
-    said = process.communicate()[0]
-    raise AssertionError(f"{url} never said {text}: {answer[:1000]}\n{said[-4000:]}")
+    output = process.communicate()[0]
+    raise AssertionError(f"{url} never said {text}: {answer[:1000]}\n{output[-4000:]}")

@@ -1,4 +1,4 @@
-"""The documents say what the program does: keys, metrics, tables, commands, links, recipes and examples."""
+"""The documents match the program: keys, metrics, tables, commands, links, recipes and examples."""
 
 import json
 import os
@@ -54,7 +54,7 @@ A_FILE = re.compile(
 )
 MADE_BY_READERS = {"exporter/collectors/subscriptions.py"}
 
-# Where a key has no default of its own, the document says in words what its absence means.
+# Where a key has no default of its own, the document explains its absence in words.
 WORDS_FOR_NOTHING = {
     "required",
     "none",
@@ -112,7 +112,7 @@ def documented_keys() -> dict[str, tuple[str, str]]:
 
 
 def declared_keys() -> set[str]:
-    """Return every key that the configuration knows, but the sections at its top."""
+    """Return every key of the configuration, but the sections at its top."""
     declared = {".".join(path) for path in keys.paths(Configuration)} - {*Configuration.model_fields} | {
         "collectors",
         "exports",
@@ -142,7 +142,7 @@ def test_every_key_of_the_configuration_is_documented() -> None:
 
 @pytest.mark.parametrize("key", sorted(documented_keys()))
 def test_documented_defaults_are_the_defaults(key: str, tmp_path: Path) -> None:
-    """The default of a key, written into a file, changes nothing; where there is none, words say so."""
+    """The default of a key, written into a file, changes nothing; where there is none, words stand for it."""
     _, default = documented_keys()[key]
     if key.startswith("collectors."):
         assert default == f"`{str(KNOWN[key.partition('.')[2]].enabled).lower()}`"
@@ -222,13 +222,13 @@ def test_the_example_of_the_web_configuration_is_taken(tmp_path: Path) -> None:
 
 
 def test_the_table_of_metrics_is_fresh() -> None:
-    """docs/metrics.md ends in what the command prints; where this fails, renew it as CONTRIBUTING.md says."""
+    """docs/metrics.md ends in the command's output; where this fails, renew it by the lines of CONTRIBUTING.md."""
     printed = CliRunner().invoke(main, ["metrics", "--format=markdown"]).stdout
     assert (ROOT / "docs/metrics.md").read_text().endswith("\n\n" + printed)
 
 
 def test_the_command_that_renews_the_metrics_works(tmp_path: Path) -> None:
-    """The lines of CONTRIBUTING.md make of docs/metrics.md what it is."""
+    """The lines of CONTRIBUTING.md leave docs/metrics.md unchanged."""
     text = (ROOT / "docs/metrics.md").read_text()
     copy = tmp_path / "docs/metrics.md"
     copy.parent.mkdir()
@@ -298,7 +298,7 @@ def test_the_architecture_names_files_that_exist() -> None:
 
 
 def test_the_table_of_places_names_files_that_exist() -> None:
-    """CONTRIBUTING.md says in which file to start; each package has a place."""
+    """CONTRIBUTING.md names the file to start in; each package has a place."""
     (_, table) = (ROOT / "CONTRIBUTING.md").read_text().split("## Where to change what\n", 1)
     named = set(re.findall(r"`([\w/]+\.py)`", table.split("\n## ", 1)[0]))
     assert {name for name in named if not (ROOT / "exporter" / name).is_file()} == set()
@@ -308,7 +308,7 @@ def test_the_table_of_places_names_files_that_exist() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
 def test_commands_and_flags_exist(path: Path) -> None:
-    """Every command of tableau-exporter that a document shows is one, with flags that it has."""
+    """Every documented command of tableau-exporter exists, with its flags."""
     unknown = []
     for command, rest in re.findall(r"tableau-exporter +(history [a-z]+|[a-z]+)([^\n`]*)", path.read_text()):
         flags = re.findall(r"(--[a-z][a-z.-]*)", rest.partition("#")[0])
@@ -323,8 +323,8 @@ def test_named_metrics_exist(path: Path) -> None:
     """Every metric that a document names is declared; the module in CONTRIBUTING.md declares its own."""
     names = {family.name for family in collectors.families()} | {"tableau_subscriptions"}
     words = set(re.findall(r"\btableau_[a-z_]+[a-z]\b(?!/)", path.read_text())) - {"tableau_server"}
-    shown = {re.sub(r"_(bucket|sum|count)$", "", word) if word not in names else word for word in words}
-    assert shown - names == set()
+    published = {re.sub(r"_(bucket|sum|count)$", "", word) if word not in names else word for word in words}
+    assert published - names == set()
 
 
 @pytest.mark.parametrize(
@@ -353,14 +353,14 @@ def test_make_targets_that_documents_name_exist(target: str) -> None:
 
 
 def test_the_readme_shows_the_result() -> None:
-    """README.md names both commands, and shows the status page and lines of /metrics that could be real."""
+    """README.md names both commands, and prints the status page and lines of /metrics that could be real."""
     text = (ROOT / "README.md").read_text()
     assert "make demo" in text
     assert "make test" in text
     image = ROOT / "docs/images/status-light.png"
     assert image.read_bytes().startswith(b"\x89PNG")
-    shown = text.partition("<!-- excerpt -->")[2].partition("<!-- /excerpt -->")[0]
-    assert len(re.findall(r"(?m)^    tableau_\w+(\{.*\})? [0-9.]+$", shown)) >= 5
+    published = text.partition("<!-- excerpt -->")[2].partition("<!-- /excerpt -->")[0]
+    assert len(re.findall(r"(?m)^    tableau_\w+(\{.*\})? [0-9.]+$", published)) >= 5
 
 
 def test_the_scrape_configuration_of_the_readme_is_taken(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_the_scrape_configuration_of_the_readme_is_taken(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("document", ["README.md", "docs/metrics.md"])
 def test_questions_to_prometheus_parse(document: str, tmp_path: Path) -> None:
-    """promtool accepts every PromQL expression that a document shows."""
+    """promtool accepts every PromQL expression of a document."""
     text = "\n\n".join(blocks(document, "promql")) or textwrap.dedent(
         "".join(re.findall(r"(?m)^ {6}.*\n", (ROOT / document).read_text()))
     )
@@ -403,7 +403,7 @@ def test_every_table_of_the_history_is_documented(tmp_path: Path) -> None:
 
 
 def test_every_table_of_the_history_is_exported() -> None:
-    """What is documented can be exported, with the views of the newest names."""
+    """Documented tables can be exported, with the views of the newest names."""
     assert set(exports.TABLES) == {*_documented_tables(), *OUR_VIEWS}
 
 
@@ -416,7 +416,7 @@ def _documented_tables() -> dict[str, list[tuple[str, str]]]:
 
 @dataclass(frozen=True)
 class AgentRun:
-    """What an agent with one more collector showed, and the history it left behind."""
+    """The exposition of an agent with one more collector, and the history it left behind."""
 
     exposition: str
     history: Path
@@ -486,13 +486,13 @@ def _first_exposition(process: "subprocess.Popen[str]") -> str:
 
 
 def test_the_collector_of_the_guide_is_found_and_polled(watched: AgentRun) -> None:
-    """The module in CONTRIBUTING.md, put beside the others, is polled and shown without any other change."""
+    """The module in CONTRIBUTING.md, put beside the others, is polled and published without any other change."""
     assert 'tableau_collector_success{collector="subscriptions"} 1\n' in watched.exposition
     assert re.search(r'(?m)^tableau_subscriptions\{site="\w+"\} [1-9]', watched.exposition)
 
 
 def test_the_collector_of_the_guide_is_clean(tmp_path: Path) -> None:
-    """The module in CONTRIBUTING.md passes the checks that it is asked to pass."""
+    """The module in CONTRIBUTING.md passes the checks that the page requires."""
     path = tmp_path / "exporter/collectors/subscriptions.py"
     path.parent.mkdir(parents=True)
     path.write_text(block("CONTRIBUTING.md", "exporter/collectors/subscriptions.py"))
@@ -513,7 +513,7 @@ def test_sql_of_the_document_runs(number: int, watched: AgentRun) -> None:
 
 
 def test_the_queries_of_the_document_are_run(watched: AgentRun, tmp_path: Path) -> None:
-    """The commands in docs/history.md and README.md that query the history do so, and print what it holds."""
+    """The commands in docs/history.md and README.md that query the history do so, and print its rows."""
     (tmp_path / "question.sql").write_text("FROM marks;")
     program = f"{shlex.quote(sys.executable)} -m exporter"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TABLEAU_EXPORTER_HISTORY__PATH": str(watched.history)}
@@ -531,9 +531,9 @@ def test_the_queries_of_the_document_are_run(watched: AgentRun, tmp_path: Path) 
 
 
 def test_the_json_of_the_document_is_that_of_the_pages() -> None:
-    """The asset that docs/pages.md shows as JSON has the columns of the file, and the lists of use are named."""
-    shown = json.loads(block("docs/pages.md", "one asset as JSON"))
-    assert tuple(shown) == asset_list.FILE_HEAD
+    """The asset in JSON of docs/pages.md has the columns of the file, and the lists of use are named."""
+    published = json.loads(block("docs/pages.md", "one asset as JSON"))
+    assert tuple(published) == asset_list.FILE_HEAD
     section = (ROOT / "docs/pages.md").read_text().partition("`/usage.json` has ")[2].partition("\n\n")[0]
     assert CODE_SPAN.findall(section.replace("\n", " ")) == [*usage.HOURS_HEAD, "of=content", *usage.CONTENT_HEAD]
 

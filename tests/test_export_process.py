@@ -1,4 +1,4 @@
-"""An export in its own process: what it does, how it ends, and that nothing of it is left."""
+"""An export in its own process: its result, its end, and its cleanup."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.export_process import ExportOrder, Result, Stopped, run
 from exporter.exports import DAILY_TEXT_FILES
-from tests.history.past import Past
+from tests.history.synthetic_history import SyntheticHistory
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
 from tests.support.components import require
 
@@ -25,7 +25,7 @@ RUNNING = threading.Event()
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of two days."""
     path = tmp_path_factory.mktemp("history") / "history.duckdb"
-    Past(path).live(2)
+    SyntheticHistory(path).live(2)
     return path
 
 
@@ -48,7 +48,7 @@ def odd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_an_export_is_that_of_the_command(order: ExportOrder) -> None:
-    """What is new is written, with the number of its rows; a second export of the same writes nothing."""
+    """New rows are written, with their number; a second export of the same writes nothing."""
     (first,) = run(order, RUNNING)
     (second,) = run(order, RUNNING)
     count = ds.dataset(order.target, partitioning="hive", exclude_invalid_files=True).count_rows()
@@ -58,7 +58,7 @@ def test_an_export_is_that_of_the_command(order: ExportOrder) -> None:
 
 
 def test_a_file_is_published(order: ExportOrder, tmp_path: Path) -> None:
-    """As the entry says, by the token that the process reads by itself; what was refused is a failure of the table."""
+    """As configured, by the token that the process reads by itself; a refusal is a failure of the table."""
     require("hyperd")
     token = tmp_path / "token"
     token.write_text(VALUE + "\n")
@@ -118,7 +118,7 @@ def test_a_fault_is_a_result(order: ExportOrder, changes: dict[str, object], rea
     ],
 )
 def test_an_odd_end_is_a_failure(order: ExportOrder, odd: Path, table: str, message: str) -> None:
-    """Of this export alone; what an exception quotes is shown without credentials."""
+    """Of this export alone; an exception's message has no credentials."""
     (result,) = run(of(order, table=table, target=str(odd)), RUNNING)
     assert (result.ok, result.table, result.rows) == (False, None, 0)
     assert result.message.startswith(message)
@@ -146,7 +146,7 @@ def stopped_at_work(order: ExportOrder, folder: Path) -> None:
 
 
 def test_a_stop_ends_an_export_in_order(order: ExportOrder, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The agent waits for what was taken to be given back."""
+    """The agent waits until the lock is released."""
     monkeypatch.setattr(export_process, "GRACE_SECONDS", 60.0)
     stopped_at_work(of(order, table="hangs", target=str(odd)), odd)
     assert (odd / "released").exists()
@@ -181,7 +181,7 @@ def test_the_environment_of_an_export(order: ExportOrder, odd: Path, monkeypatch
     for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION"):
         monkeypatch.setenv(name, "x")
     (result,) = run(of(order, table="environment", target=str(odd)), RUNNING)
-    shown = set(result.message.split())
-    assert shown >= {"AWS_ACCESS_KEY_ID", "AWS_REGION"}
-    assert not [name for name in shown if name.startswith("TABLEAU")]
+    printed = set(result.message.split())
+    assert printed >= {"AWS_ACCESS_KEY_ID", "AWS_REGION"}
+    assert not [name for name in printed if name.startswith("TABLEAU")]
     assert result.rows == 3

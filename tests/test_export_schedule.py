@@ -54,7 +54,7 @@ class Clock:
         yield from self.answers.get(order.target, [Result(ok=True, message="", table=order.table, rows=7)])
 
     def run(self, seconds: float) -> list[tuple[float, str]]:
-        """Let time pass; return what began, and when."""
+        """Let time pass; return the exports that began, and when."""
         self.began, end = [], self.now + seconds
         while (wait := self.exports.run_due()) is not None and self.now + wait < end:
             self.now += wait
@@ -63,7 +63,7 @@ class Clock:
 
 
 def test_an_export_is_due_at_the_start_and_then_after_its_interval() -> None:
-    """The interval is from beginning to beginning, however long one takes."""
+    """The interval is from start to start, with any duration."""
     clock = Clock(takes=60.0)
     clock.exports.replace([job("/a")])
     assert clock.run(2.5 * HOUR) == [(0.0, "/a"), (HOUR, "/a"), (2 * HOUR, "/a")]
@@ -79,7 +79,7 @@ def test_what_has_been_due_for_longest_comes_first() -> None:
 
 
 def test_an_agent_without_exports_waits() -> None:
-    """There is nothing to look for before a reload brings something."""
+    """Without exports no check is due before a reload."""
     clock = Clock()
     assert clock.exports.run_due() is None
     assert clock.published == []
@@ -101,7 +101,7 @@ def test_a_failed_export_is_tried_again_soon(every: float) -> None:
 
 
 def test_a_failure_is_no_other_exports() -> None:
-    """What fails, or breaks by a bug, is counted for itself; the others go on as if nothing were."""
+    """A failing export, or a bug in it, is counted for itself; the others go on as before."""
     clock = Clock(answers={"/broken": [BROKEN]})
     clock.exports.replace([job("/broken"), job("/well")])
     clock.run(2 * HOUR)
@@ -111,7 +111,7 @@ def test_a_failure_is_no_other_exports() -> None:
 
 
 def test_a_bug_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception that nobody expects is a failure, with its traceback in the log."""
+    """An unexpected exception is a failure, with its traceback in the log."""
     clock = Clock()
 
     def fail(_order: ExportOrder, _stopped: threading.Event) -> Iterator[Result]:
@@ -146,8 +146,8 @@ def test_a_failure_is_logged_once_until_it_changes() -> None:
         clock.run(HOUR)
         del clock.answers["/a"]
         clock.run(2 * HOUR)
-    told = [(line["log_level"], line.get("error")) for line in lines if line["log_level"] != "debug"]
-    assert told == [("error", BROKEN.message), ("error", "denied"), ("info", None)]
+    reported = [(line["log_level"], line.get("error")) for line in lines if line["log_level"] != "debug"]
+    assert reported == [("error", BROKEN.message), ("error", "denied"), ("info", None)]
     assert lines[0]["destination"] == "/a"
 
 
@@ -165,7 +165,7 @@ def test_a_secret_that_a_server_quotes_is_masked() -> None:
 
 
 def test_a_reload_keeps_what_is_known() -> None:
-    """An export that stays keeps its counters and its turn; a shorter interval is in force at once."""
+    """An export that stays retains its counters and its turn; a shorter interval is in force at once."""
     clock = Clock()
     clock.exports.replace([job("/a"), job("/b")])
     clock.run(600.0)
@@ -177,7 +177,7 @@ def test_a_reload_keeps_what_is_known() -> None:
 
 
 def test_a_reload_tries_again_what_failed() -> None:
-    """What made it fail may be what was changed."""
+    """A change of the configuration may have fixed the failure."""
     clock = Clock(answers={"/a": [BROKEN]})
     clock.exports.replace([job("/a")])
     clock.run(1.0)
@@ -188,7 +188,7 @@ def test_a_reload_tries_again_what_failed() -> None:
 
 
 def test_an_export_that_a_reload_removed_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was removed while it ran has no series any more."""
+    """An export removed while it ran has no series any more."""
     clock = Clock()
 
     def reload_within(order: ExportOrder, _stopped: threading.Event) -> Iterator[Result]:
@@ -235,7 +235,7 @@ def test_nothing_is_exported_before_the_first_polls_have_ended() -> None:
 
 
 def test_each_output_is_a_job_of_its_own(tmp_path: Path) -> None:
-    """What the configuration says of an export is in each; credentials of a URI are in no status."""
+    """Each status has its export's configuration, without the credentials of a URI."""
     path = tmp_path / "tableau-exporter.yml"
     path.write_text(
         "repository: {hosts: [db]}\nhistory: {path: /data/h.duckdb, memory_limit: 64MB, threads: 2}\nexports:\n"
@@ -253,7 +253,7 @@ def test_each_output_is_a_job_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_file_is_published_once(tmp_path: Path) -> None:
-    """Of several outputs the first; what the process is given has no other secret, and none of it is in its repr."""
+    """Of several outputs the first; the process gets no other secret, and none of them is in its repr."""
     path, ca_file = tmp_path / "tableau-exporter.yml", tmp_path / "ca.pem"
     ca_file.touch()
     path.write_text(

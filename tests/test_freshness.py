@@ -1,4 +1,4 @@
-"""Which promise an asset has."""
+"""The SLA of an asset."""
 
 import math
 from typing import Any, NamedTuple
@@ -29,8 +29,8 @@ ASSET = {
 }
 
 
-def asked(*rules: Rule, **values: Any) -> tuple[float | None, float | None]:
-    """Ask for the promise of an asset."""
+def sla_of(*rules: Rule, **values: Any) -> tuple[float | None, float | None]:
+    """Return the SLA of an asset."""
     return sla_lookup((*rules, DEFAULT))({**ASSET, **values})
 
 
@@ -62,29 +62,29 @@ def asked(*rules: Rule, **values: Any) -> tuple[float | None, float | None]:
 )
 def test_an_asset_must_fit_in_every_field(match: dict[str, tuple[str, ...]], expected: tuple[float, float]) -> None:
     """One of the globs of each field fits the whole text, with its case; ``*`` runs over ``/`` and line ends."""
-    assert asked(Rule(match)) == expected
+    assert sla_of(Rule(match)) == expected
 
 
 def test_the_first_rule_that_fits_wins() -> None:
     """However well a later one fits."""
-    assert asked(Rule({"site": ("*",)}, 3600.0, 3600.0), Rule({"name": ("Sales*",)})) == (1.0, 1.0)
+    assert sla_of(Rule({"site": ("*",)}, 3600.0, 3600.0), Rule({"name": ("Sales*",)})) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("globs", [("*",), ("no-sla",)])
 def test_an_asset_without_tags_has_none_that_fits(globs: tuple[str, ...]) -> None:
     """Not even every tag."""
-    assert asked(Rule({"tag": globs}), tags=[]) == UNMATCHED
+    assert sla_of(Rule({"tag": globs}), tags=[]) == UNMATCHED
 
 
 def test_never_is_no_promise() -> None:
     """A tier that is never due is None."""
-    assert asked(Rule({"tag": ("no-sla",)}, 3600.0, None)) == (1.0, None)
-    assert asked(Rule({"tag": ("no-sla",)}, None, None)) == (None, None)
+    assert sla_of(Rule({"tag": ("no-sla",)}, 3600.0, None)) == (1.0, None)
+    assert sla_of(Rule({"tag": ("no-sla",)}, None, None)) == (None, None)
 
 
 def test_hours_have_fractions() -> None:
     """Ninety minutes are an hour and a half."""
-    assert asked(Rule({}, 5400.0, 9000.0)) == (1.5, 2.5)
+    assert sla_of(Rule({}, 5400.0, 9000.0)) == (1.5, 2.5)
 
 
 def test_without_rules_nothing_is_promised() -> None:
@@ -93,13 +93,13 @@ def test_without_rules_nothing_is_promised() -> None:
 
 
 def test_what_is_not_known_is_empty() -> None:
-    """A rule for an owner does not fit an asset without one; a rule for anybody does."""
-    assert asked(Rule({"content_owner": ("jo",)}), content_owner=None) == UNMATCHED
-    assert asked(Rule({"content_owner": ("*",)}), content_owner=None) == MATCHED
+    """A rule for an owner does not fit an asset without one; a rule without one fits all."""
+    assert sla_of(Rule({"content_owner": ("jo",)}), content_owner=None) == UNMATCHED
+    assert sla_of(Rule({"content_owner": ("*",)}), content_owner=None) == MATCHED
 
 
 def test_the_configurations_promises_have_the_same_shape() -> None:
-    """What the configuration makes of YAML is what is asked here."""
+    """The rules are tested as the configuration parses them from YAML."""
     from exporter.config.freshness import Freshness
 
     rules = Freshness.model_validate({"rules": [{"match": {"tag": "no-sla"}, "critical": "never"}]}).sla_rules()
@@ -114,7 +114,7 @@ GRACE = 3600.0
 def due(*polls: tuple[float, float, float] | float) -> float | None:
     """Return until when a refresh is waited for after polls: what is announced, what ended last, and the time.
 
-    A poll that is a time alone could tell nothing of tasks.
+    A poll that is a time alone had no tasks.
     """
     dues, found = Dues(GRACE), [NAN]
     for poll in polls:
@@ -164,7 +164,7 @@ def test_due(polls: list[tuple[float, float, float] | float], expected: float | 
 
 
 def test_an_asset_that_is_not_told_of_for_a_while() -> None:
-    """What was announced of an asset stands while its site cannot be asked."""
+    """The announced refresh of an asset stands while its site is down."""
     dues = Dues(GRACE)
     dues.of(["a"], [100], [NAN], [True], 50)
     dues.of(["b"], [NAN], [NAN], [True], 150)

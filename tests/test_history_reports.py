@@ -1,4 +1,4 @@
-"""``history query`` and ``history info`` as they are typed: forms of the answer, limits, and what is refused."""
+"""``history query`` and ``history info`` as commands: formats of the answer, limits, and refusals."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
-from tests.history.past import BEGIN, Past, configured, copied, requests
+from tests.history.synthetic_history import BEGIN, SyntheticHistory, configured, copied, requests
 
 ROOT = Path(__file__).parents[1]
 SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, true AS yes, [1, 2] AS list FROM usage"
@@ -22,11 +22,11 @@ SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, t
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of three days in each of two months."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
     for day in (0, 1, 2, 40, 41, 44):
         at = BEGIN + timedelta(days=day)
-        past.poll(at + timedelta(hours=2), requests(10 * day, 5, at))
-    return past.file.path
+        synthetic.poll(at + timedelta(hours=2), requests(10 * day, 5, at))
+    return synthetic.file.path
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_json_has_no_two_keys_alike(path: Path) -> None:
 
 
 def test_a_table(path: Path) -> None:
-    """A table for people: nothing is cut, NULL is told from the empty text, no sign plays with the terminal."""
+    """A table for a terminal: nothing is cut, NULL differs from the empty text, control characters are escaped."""
     result = history(
         "query", "--format=table", "SELECT 1 AS id, NULL AS \"no\nthing\", '' AS empty, 'a\x1b[31m' AS name"
     )
@@ -112,7 +112,7 @@ def test_sql_from_standard_input(path: Path) -> None:
 
 
 def test_the_limit_of_rows(path: Path) -> None:
-    """An answer that is cut says so on stderr, with what to do."""
+    """A cut answer is reported on stderr, with the remedy."""
     result = history("query", "--limit=7", "FROM usage")
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 8)
     assert result.stderr.startswith("the first 7 rows only: there are more; give a greater --limit")
@@ -120,7 +120,7 @@ def test_the_limit_of_rows(path: Path) -> None:
 
 
 def test_the_limit_of_time(path: Path) -> None:
-    """What takes too long ends with 1 and one line."""
+    """A query over its time limit ends with 1 and one line."""
     result = history("query", "--timeout=100ms", "SELECT sleep_ms(3600000)")
     assert (result.exit_code, result.stdout) == (1, "")
     assert (
@@ -131,7 +131,7 @@ def test_the_limit_of_time(path: Path) -> None:
 
 
 def test_output(path: Path, tmp_path: Path) -> None:
-    """A file is written whole or not at all, CSV unless another form is asked for."""
+    """A file is written whole or not at all, CSV unless another format is given."""
     out = tmp_path / "out"
     result = history("query", f"--output={out}", "SELECT 1 AS a")
     assert (result.exit_code, result.stdout, out.read_text()) == (0, "", "a\n1\n")
@@ -144,7 +144,7 @@ def test_output(path: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes(path: Path) -> None:
-    """What DuckDB refuses is one line with its suggestion, and exit code 1."""
+    """DuckDB's refusal is one line with its suggestion, and exit code 1."""
     result = history("query", "FROM usag")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1
@@ -216,7 +216,7 @@ def test_info_as_json(path: Path) -> None:
 def test_info_of_nothing(path: Path) -> None:
     """A history that nothing was written to yet, one of another program, and one that is held."""
     path.unlink()
-    Past(path).history.prepare(datetime(2025, 1, 1))  # noqa: DTZ001 - naive, as in the history
+    SyntheticHistory(path).history.prepare(datetime(2025, 1, 1))  # noqa: DTZ001 - naive, as in the history
     result = history("info")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "requests       none" in result.stdout.splitlines()

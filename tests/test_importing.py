@@ -1,4 +1,4 @@
-"""``history import`` as it is typed: exit codes, lines, rejects, and what is refused."""
+"""``history import`` as a command: exit codes, lines, rejects, and refusals."""
 
 import os
 import re
@@ -15,8 +15,8 @@ from exporter.cli import main
 from exporter.config import RunOptions
 from exporter.history import staging
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
-from tests.history.past import Past, configured, copied
-from tests.history.past import requests as past_requests
+from tests.history.synthetic_history import SyntheticHistory, configured, copied
+from tests.history.synthetic_history import requests as past_requests
 from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
 from tests.imports.test_records import quoted
@@ -27,9 +27,9 @@ from tests.test_documentation import ROOT
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history that the agent has begun."""
-    past = Past(tmp_path_factory.mktemp("begun") / "history.duckdb")
-    past.poll(BEGIN)
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("begun") / "history.duckdb")
+    synthetic.poll(BEGIN)
+    return synthetic.file.path
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ BROKEN = line(request(2))[:99] + "\n"
 
 
 def test_importing(path: Path, tmp_path: Path) -> None:
-    """A line for what became of the file and one for each thing to know; a second time nothing is new."""
+    """A line for the result of the file and one for each note; a second time nothing is new."""
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(1), request(3), request(1)]) + BROKEN)
     result = history("import", str(file))
@@ -71,7 +71,7 @@ def test_importing(path: Path, tmp_path: Path) -> None:
 
 
 def test_rejects(path: Path, tmp_path: Path) -> None:
-    """What is rejected is in a file of its own with line and reason, as it was, for its owner alone."""
+    """Rejected rows are in a file of their own with line and reason, unchanged, for its owner alone."""
     file = tmp_path / "http_requests.txt"
     file.write_bytes(written([request(1)]).encode() + BROKEN.encode() + b"\xff|\n")
     assert history("import", str(file)).exit_code == 0
@@ -84,7 +84,7 @@ def test_rejects(path: Path, tmp_path: Path) -> None:
 
 
 def test_rejects_replace_nothing_that_counts(path: Path, tmp_path: Path) -> None:
-    """The history, a file that is imported, and what is no file are refused before anything is done."""
+    """The history, an imported file, and other kinds of files are refused before any change."""
     file, corrected, before = tmp_path / "http_requests.txt", tmp_path / "http_requests.txt.rejects", path.read_bytes()
     file.write_text(written([request(1)]) + BROKEN)
     corrected.write_text(written([request(2)]))
@@ -106,7 +106,7 @@ def test_rejects_replace_nothing_that_counts(path: Path, tmp_path: Path) -> None
 
 
 def test_a_dry_run(path: Path, tmp_path: Path) -> None:
-    """What would become of a file is reported, and nothing is written: no history, no rejects."""
+    """The result of an import is reported, and nothing is written: no history, no rejects."""
     before, file = path.read_bytes(), tmp_path / "http_requests.txt"
     file.write_text(written([request(1)]) + BROKEN)
     result = history("import", "--dry-run", str(file))
@@ -118,7 +118,7 @@ def test_a_dry_run(path: Path, tmp_path: Path) -> None:
 
 
 def test_zone_delimiter_and_counting(path: Path, tmp_path: Path) -> None:
-    """The flags say how the file is read, and whether its requests are counted."""
+    """The flags set how the file is read, and whether its requests are counted."""
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(0)], delimiter=";", hours=3))
     result = history("import", "--timezone=+03:00", "--delimiter=;", "--count", str(file))
@@ -130,7 +130,7 @@ def test_zone_delimiter_and_counting(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_retention(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What history.retention would remove at once is not imported, and that is reported."""
+    """Requests that history.retention would remove at once are not imported, and that is reported."""
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__RETENTION", "30d")
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(1)]))
@@ -143,7 +143,7 @@ HOSTILE = 'Mozilla/5.0 "x" | (a\nb)\r\n'
 
 
 def rows(path: Path) -> list[tuple[object, ...]]:
-    """Return what text files have of the archived requests, in order."""
+    """Return the text files' columns of the archived requests, in order."""
     with duckdb.connect(str(path), read_only=True) as connection:
         return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM http_requests ORDER BY ALL").fetchall()
 
@@ -152,7 +152,7 @@ def rows(path: Path) -> list[tuple[object, ...]]:
 def test_imported_exported_and_imported_again(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
-    """What is imported, exported as text and imported again is the same set, here and in another history."""
+    """Imported rows, exported as text and imported again are the same set, here and in another history."""
     repeated = {"created_at": datetime(2024, 10, 27, 1, 30), "completed_at": None}  # noqa: DTZ001
     requests = [
         *(request(number, http_user_agent=HOSTILE) for number in range(5)),
@@ -172,7 +172,7 @@ def test_imported_exported_and_imported_again(
     )
     assert rows(path) == before
     other = tmp_path / "other.duckdb"
-    Past(other).poll(BEGIN)
+    SyntheticHistory(other).poll(BEGIN)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(other))
     result = history("import", f"--timezone={zone}", str(exported))
     assert "8 requests imported" in result.stdout
@@ -188,11 +188,11 @@ def test_parquet_exported_and_imported(path: Path, tmp_path: Path, monkeypatch: 
     file, folder = tmp_path / "http_requests.txt", tmp_path / "lake"
     file.write_text(written(request(number * 9000) for number in range(30)))
     history("import", str(file))
-    Past(path).poll(BEGIN, past_requests(100, 5, BEGIN))
+    SyntheticHistory(path).poll(BEGIN, past_requests(100, 5, BEGIN))
     assert history("export", "--format=parquet", "--table=http_requests", f"--output={folder}").exit_code == 0
     assert "0 requests imported; 35 are archived already" in history("import", str(folder)).stdout
     before, other = rows(path), tmp_path / "other.duckdb"
-    Past(other).poll(BEGIN)
+    SyntheticHistory(other).poll(BEGIN)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(other))
     assert "35 requests imported" in history("import", str(folder)).stdout
     assert rows(other) == before
@@ -207,7 +207,7 @@ def test_exports_go_on_where_imported_requests_gave_way(path: Path, tmp_path: Pa
     history("import", str(file))
     export = ("export", "--format=csv", "--table=http_requests", f"--output={folder}")
     assert history(*export).exit_code == 0
-    Past(path).poll(BEGIN, numbered([request(1)]))
+    SyntheticHistory(path).poll(BEGIN, numbered([request(1)]))
     result = history(*export)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "1 rows appended" in result.stdout
@@ -224,7 +224,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "code", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused(path: Path, arguments: list[str], code: int, message: str) -> None:
-    """What cannot be meant is refused before anything is read, in one line."""
+    """Contradictory flags are refused before any read, in one line."""
     result = history("import", *arguments)
     assert result.exit_code == code
     assert message in result.stderr
@@ -267,8 +267,8 @@ def test_killed_and_run_again(path: Path, tmp_path: Path, slices: int) -> None:
 
 
 def test_the_commands_of_the_migration(path: Path, tmp_path: Path) -> None:
-    """Those of docs/migration-text-files.md recognise what is archived, in a file whose times are two hours ahead."""
-    Past(path).poll(BEGIN + timedelta(hours=1), numbered([request(1), request(2)]))
+    """The flags in docs/migration-text-files.md recognise archived rows, in a file whose times are two hours ahead."""
+    SyntheticHistory(path).poll(BEGIN + timedelta(hours=1), numbered([request(1), request(2)]))
     (tmp_path / "http_requests.txt").write_text(written([request(0), request(1), request(2)], hours=2))
     text = (ROOT / "docs/migration-text-files.md").read_text()
     commands = re.findall(r"(?m)^ +tableau-exporter (history import .*?)(?: +#.*)?$", text)
@@ -276,6 +276,6 @@ def test_the_commands_of_the_migration(path: Path, tmp_path: Path) -> None:
     for command, done in zip(commands, ("would be imported", "imported"), strict=True):
         result = history(*command.split()[1:])
         at = request(0)["created_at"]
-        told = f"ok     http_requests.txt: 1 requests {done}, from {at} to {at} UTC; 2 are archived already\n"
-        assert (result.exit_code, result.stdout) == (0, told)
+        reported = f"ok     http_requests.txt: 1 requests {done}, from {at} to {at} UTC; 2 are archived already\n"
+        assert (result.exit_code, result.stdout) == (0, reported)
     assert archived(path) == ["S000000", "S000001", "S000002"]

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from exporter.cli import main
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
-from tests.history.past import Past, configured
+from tests.history.synthetic_history import SyntheticHistory, configured
 from tests.imports.older_tool import BEGIN, line, request
 from tests.support.soak import LONG, times
 
@@ -45,7 +45,7 @@ def lines() -> Iterator[str]:
 
 
 def history(*arguments: str) -> str:
-    """Run a command of ``history``, which succeeds, and return what it reports."""
+    """Run a command of ``history``, which succeeds, and return its report."""
     result = CliRunner().invoke(main, ["history", *arguments])
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
@@ -62,7 +62,7 @@ def test_each_line_is_a_request_or_rejected(tmp_path: Path, monkeypatch: pytest.
     """Broken lines are recovered or among the rejects; all others are the same set after an export and two imports."""
     path, other = configured(tmp_path, monkeypatch), tmp_path / "other.duckdb"
     for each in (path, other):
-        Past(each).poll(BEGIN)
+        SyntheticHistory(each).poll(BEGIN)
     with (tmp_path / "file.txt").open("w", newline="") as file:
         file.writelines(lines())
     history("import", "file.txt")

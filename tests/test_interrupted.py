@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from deltalake import DeltaTable
 
 from exporter.cli import main
-from tests.history.past import Past, configured
-from tests.history.past import requests as some
+from tests.history.synthetic_history import SyntheticHistory, configured
+from tests.history.synthetic_history import requests as some
 from tests.imports.older_tool import BEGIN, request, written
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,7 @@ ROWS = 60
 
 
 def interrupted(step: int, *command: str) -> None:
-    """Run a command that is interrupted: it ends with 130 and says nothing."""
+    """Run a command that is interrupted: it ends with 130 and prints nothing."""
     run = [sys.executable, "-m", "tests.support.interrupted_history", str(step), *command]
     ended = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.stderr, ended.stdout, ended.returncode) == ("", "", 130)
@@ -49,11 +49,11 @@ def read(format_: str, folder: Path) -> list[int]:
 
 @pytest.mark.parametrize(("format_", "step"), [("csv", 5), ("parquet", 9), ("delta", 6), ("text", 13)])
 def test_an_export(path: Path, tmp_path: Path, format_: str, step: int) -> None:
-    """Nobody finds a row twice or a part of one, and the next export has every row once."""
-    past, folder = Past(path), tmp_path / "out"
+    """No reader finds a row twice or a part of one, and the next export has every row once."""
+    synthetic, folder = SyntheticHistory(path), tmp_path / "out"
     for number in range(0, ROWS, 10):
         rows = some(number, 10, BEGIN).append_column("port", [list(range(number, number + 10))])
-        past.poll(BEGIN, rows)
+        synthetic.poll(BEGIN, rows)
     folder.mkdir()
     command = ("export", f"--format={format_}", "--table=http_requests", f"--output={folder}")
     interrupted(step, *command)
@@ -68,7 +68,7 @@ def test_an_export(path: Path, tmp_path: Path, format_: str, step: int) -> None:
 
 def test_an_import(path: Path, tmp_path: Path) -> None:
     """Whole slices are archived or nothing, nothing is left beside the history, and the next import has the rest."""
-    Past(path).poll(BEGIN)
+    SyntheticHistory(path).poll(BEGIN)
     file = tmp_path / "http_requests.txt"
     file.write_text(written(request(number) for number in range(ROWS)) + "cut|off\n")
     before = {found.name for found in tmp_path.iterdir()}

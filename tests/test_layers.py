@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# What is planted, where, and the contract that must notice.
+# The forbidden import, its place, and the contract that must fail.
 TRESPASSES = {
     "upward": ("exporter/metrics/planted.py", "import exporter.history", "Imports run downward"),
     "sideways": ("exporter/history/planted.py", "import exporter.repository", "Imports run downward"),
@@ -29,7 +29,7 @@ TRESPASSES = {
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     """Check the imports of the package that stands in a folder."""
-    # Run from the folder, which is first on the path of ``python -c``: the installed package is not looked at.
+    # Run from the folder, which is first on the path of ``python -c``: the installed package is not imported.
     program = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
     command = [sys.executable, "-c", program, "--no-cache"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -51,7 +51,7 @@ def test_imports_run_downward() -> None:
 
 @pytest.mark.parametrize("trespass", TRESPASSES)
 def test_a_trespass_is_noticed(copy: Path, trespass: str) -> None:
-    """A file that imports what it must not, or that no layer names, breaks the contract that speaks of it."""
+    """A forbidden import, or a file without a layer, breaks its contract."""
     path, line, contract = TRESPASSES[trespass]
     planted = copy / path
     planted.parent.mkdir(exist_ok=True)

@@ -54,18 +54,18 @@ def test_an_event_is_one_object_of_json(configured: Configured) -> None:
 
 
 def test_a_record_has_more_than_the_terminal(configured: Configured) -> None:
-    """What is kept for later begins with information, whatever is shown now; neither has a secret."""
+    """Events retained for later begin with level info, at any printed level; neither has a secret."""
     configured()
-    shown, kept = io.StringIO(), io.StringIO()
-    redactor = configure("error", stream=shown, record=kept)
+    published, kept = io.StringIO(), io.StringIO()
+    redactor = configure("error", stream=published, record=kept)
     redactor.hide("hunter2")
     log = structlog.get_logger()
     log.debug("debugging hunter2")
     log.info("listening hunter2")
     log.error("failed hunter2")
-    assert [line.split(" msg=")[1] for line in shown.getvalue().splitlines()] == ['"failed <secret>"']
-    told = [line.split(" msg=")[1] for line in kept.getvalue().splitlines()]
-    assert told == ['"listening <secret>"', '"failed <secret>"']
+    assert [line.split(" msg=")[1] for line in published.getvalue().splitlines()] == ['"failed <secret>"']
+    reported = [line.split(" msg=")[1] for line in kept.getvalue().splitlines()]
+    assert reported == ['"listening <secret>"', '"failed <secret>"']
 
 
 @pytest.mark.parametrize("render", [to_logfmt, to_json])
@@ -88,20 +88,20 @@ def test_a_value_of_logfmt_can_be_read_back(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "shown"),
+    ("level", "published"),
     [
         ("debug", ["debug", "info", "warning", "error"]),
         ("info", ["info", "warning", "error"]),
         ("error", ["error"]),
     ],
 )
-def test_a_level_leaves_out_what_is_below(configured: Configured, level: str, shown: list[str]) -> None:
+def test_a_level_leaves_out_what_is_below(configured: Configured, level: str, published: list[str]) -> None:
     """Only events of the level and above are written."""
     _, stream = configured(level)
     log = structlog.get_logger()
     for name in ("debug", "info", "warning", "error"):
         getattr(log, name)(name)
-    assert re.findall(r"msg=(\w+)", stream.getvalue()) == shown
+    assert re.findall(r"msg=(\w+)", stream.getvalue()) == published
 
 
 def test_libraries_log_in_the_same_form(configured: Configured) -> None:
@@ -113,18 +113,18 @@ def test_libraries_log_in_the_same_form(configured: Configured) -> None:
     assert (event["level"], event["msg"], event["logger"]) == ("warning", "port 10071\nin use", "uvicorn.error")
 
 
-@pytest.mark.parametrize(("level", "shown"), [("info", ["WARNING"]), ("debug", ["INFO", "WARNING"])])
-def test_libraries_never_show_their_debugging(configured: Configured, level: str, shown: list[str]) -> None:
-    """The information of a library is our debugging; its debugging would show headers."""
+@pytest.mark.parametrize(("level", "published"), [("info", ["WARNING"]), ("debug", ["INFO", "WARNING"])])
+def test_libraries_never_show_their_debugging(configured: Configured, level: str, published: list[str]) -> None:
+    """A library's level info is our debug; its debug level would print headers."""
     logging.getLogger("httpcore.connection").setLevel(logging.DEBUG)
     _, stream = configured(level)
     for name in ("DEBUG", "INFO", "WARNING"):
         logging.getLogger("httpcore.connection").log(getattr(logging, name), name)
-    assert re.findall(r"msg=(\w+)", stream.getvalue()) == shown
+    assert re.findall(r"msg=(\w+)", stream.getvalue()) == published
 
 
 def test_libraries_lose_their_own_handlers(configured: Configured) -> None:
-    """What uvicorn set up for itself does not write a second line."""
+    """uvicorn's own handlers do not write a second line."""
     logger, other = logging.getLogger("uvicorn.access"), io.StringIO()
     logger.addHandler(logging.StreamHandler(other))
     _, stream = configured()
@@ -161,7 +161,7 @@ def test_an_exception_is_part_of_its_line(configured: Configured) -> None:
 
 
 class Shown:
-    """Something that shows a secret when it is printed."""
+    """An object whose text has a secret."""
 
     def __repr__(self) -> str:
         return "Shown(hunter2)"
@@ -174,7 +174,7 @@ def test_a_hidden_secret_is_in_no_value(configured: Configured, format: str) -> 
     redactor.hide("hunter2")
     redactor.hide("")
     structlog.get_logger().info(
-        "hunter2!", text="a hunter2", deep={"hunter2": ["hunter2", ("hunter2",)]}, shown=Shown(), raw=b"hunter2"
+        "hunter2!", text="a hunter2", deep={"hunter2": ["hunter2", ("hunter2",)]}, published=Shown(), raw=b"hunter2"
     )
     logging.getLogger("other").warning("password=%s", "hunter2")
     assert "hunter2" not in stream.getvalue()
@@ -183,7 +183,7 @@ def test_a_hidden_secret_is_in_no_value(configured: Configured, format: str) -> 
 
 @given(secret=st.text(min_size=SHORT_SECRET), before=st.text(), after=st.text())
 def test_any_secret_is_hidden(secret: str, before: str, after: str) -> None:
-    """Whatever a secret is made of, what is left of a value does not hold it."""
+    """With any secret, the rest of a masked value does not hold it."""
     redactor = Redactor()
     redactor.hide(secret)
     value = redactor(None, "info", {"key": f"{before}{secret}{after}"})["key"]

@@ -1,4 +1,4 @@
-"""The commands of ``history`` as they are typed: exit codes, one line a finding, and what is refused."""
+"""The commands of ``history``: exit codes, one line a finding, and refusals."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from exporter.cli import main
 from exporter.exports import FORMATS, TABLES
 from exporter.history.backup import back_up_key
 from exporter.history.export_reader import Slices
-from tests.history.past import Past, configured, copied, requests
+from tests.history.synthetic_history import SyntheticHistory, configured, copied, requests
 from tests.history.test_freshness_audit import audit
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
@@ -23,11 +23,11 @@ TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzi
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history whose newest request is of yesterday."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
     for days in (400, 100, 0):
         at = TODAY - timedelta(days=days)
-        past.poll(at + timedelta(hours=2), requests(1000 - days, 5, at))
-    return past.file.path
+        synthetic.poll(at + timedelta(hours=2), requests(1000 - days, 5, at))
+    return synthetic.file.path
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_backup_that_is_none(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_key_of_pseudonyms(path: Path, tmp_path: Path) -> None:
-    """The key stays where it is unless one asks for it: it would undo the pseudonyms of the backup beside it."""
+    """The key stays in place by default: it would undo the pseudonyms of the backup beside it."""
     folder = tmp_path / "backups"
     folder.mkdir()
     key = path.with_suffix(".key")
@@ -140,7 +140,7 @@ def test_a_key_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_secrets_that_only_the_agent_may_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the configuration says of the sources is not asked for: its files may be closed to whoever backs up."""
+    """The configuration of the sources is not read: its files may be closed to the account of backups."""
     monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__PASSWORD_FILE", "/run/credentials/gone")
     monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__SSLROOTCERT", "/nowhere")
     assert history("verify").exit_code == 0
@@ -154,7 +154,7 @@ def test_secrets_that_only_the_agent_may_read(path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_history_of_somebody_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is not the owner prunes nothing: a log of theirs would keep the agent from writing."""
+    """Another account than the owner prunes nothing: its log would block the agent's writes."""
     monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
     result = history("prune", "--before=2020-01-01")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -186,7 +186,7 @@ def test_pruning_as_configured(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("written", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S+0200"])
 def test_pruning_before_an_instant(path: Path, written: str) -> None:
-    """An instant is UTC unless it says otherwise; what is of that instant stays."""
+    """An instant is UTC by default; rows of that instant stay."""
     before = TODAY - timedelta(days=100) + (timedelta(hours=2) if "+" in written else timedelta())
     result = history("prune", f"--before={before.strftime(written)}")
     assert (result.exit_code, result.stderr, left(path)) == (0, "", 10)
@@ -208,7 +208,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("refusal", REFUSED)
 def test_what_nobody_can_mean(path: Path, refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would remove the newest day, or all there is, is refused in one line, and nothing is removed."""
+    """An instant that would remove the newest day, or everything, is refused in one line, and nothing is removed."""
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__RETENTION", "365d")
     flag, message = REFUSED[refusal]
     result = history("prune", flag)
@@ -231,7 +231,7 @@ def test_an_instant_beyond_all_years(path: Path, instant: str) -> None:
 
 
 def test_compacting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file with much room in it is written anew; one with little is left as it is, and this is said."""
+    """A file with much free space is rewritten; one with little is left as it is, and this is reported."""
     assert "written anew" in history("prune", "--before=2020-01-01", "--compact").stdout
     assert (history("verify").exit_code, left(path)) == (0, 15)
     monkeypatch.setattr("exporter.maintenance.FREE_SHARE", 1.0)
@@ -247,14 +247,14 @@ def export(*arguments: str) -> Result:
 
 
 def test_exporting(path: Path, tmp_path: Path) -> None:
-    """A relative folder is one; the second time nothing is new; what the agent adds is exported next."""
-    past = Past(path)
-    audit(past, TODAY.replace(tzinfo=UTC), {}, {"asset_id": "luid-2"})
+    """A relative folder is one; the second time there are no new rows; the agent's later rows are exported next."""
+    synthetic = SyntheticHistory(path)
+    audit(synthetic, TODAY.replace(tzinfo=UTC), {}, {"asset_id": "luid-2"})
     result = export("--output=lake/audits")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("ok     freshness_audit: 2 rows appended to lake/audits")
     assert "freshness_audit: 0 rows appended" in export(f"--output=file://{tmp_path}/lake/audits").stdout
-    audit(past, TODAY.replace(tzinfo=UTC) + timedelta(hours=1), {"status": "Critical"})
+    audit(synthetic, TODAY.replace(tzinfo=UTC) + timedelta(hours=1), {"status": "Critical"})
     assert "freshness_audit: 1 rows appended" in export("--output=lake/audits").stdout
     assert DeltaTable("lake/audits").to_pyarrow_dataset().count_rows() == 3
 
@@ -268,15 +268,15 @@ def test_exporting_nothing(path: Path, tmp_path: Path) -> None:
 
 
 def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> None:
-    """What the lake has of the time after the backup stays, and nothing before is there twice."""
-    past, noon = Past(path), TODAY.replace(tzinfo=UTC)
-    audit(past, noon, {})
+    """Rows of the lake later than the backup stay, and none before is there twice."""
+    synthetic, noon = SyntheticHistory(path), TODAY.replace(tzinfo=UTC)
+    audit(synthetic, noon, {})
     backup = path.read_bytes()
-    audit(past, noon + timedelta(hours=1), {"status": "Critical"})
+    audit(synthetic, noon + timedelta(hours=1), {"status": "Critical"})
     assert "1 rows" not in export("--output=lake").stdout
     path.write_bytes(backup)
     assert "0 rows" in export("--output=lake").stdout
-    audit(Past(path), noon + timedelta(hours=2), {"status": "Warning"})
+    audit(SyntheticHistory(path), noon + timedelta(hours=2), {"status": "Warning"})
     assert "1 rows" in export("--output=lake").stdout
     assert sorted(DeltaTable("lake").to_pyarrow_dataset().to_table()["status"].to_pylist()) == [
         "Critical",
@@ -287,16 +287,16 @@ def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str, one_hyperd: object) -> None:
-    """What it lacks is archived again: an export that would double it is refused, one that begins anew is not."""
-    past = Past(path)
+    """Missing rows are archived again: an export that would double them is refused, a full one is not."""
+    synthetic = SyntheticHistory(path)
     backup = path.read_bytes()
     later = TODAY.replace(tzinfo=UTC) + timedelta(days=3)
-    past.poll(later, requests(5000, 5, TODAY))
+    synthetic.poll(later, requests(5000, 5, TODAY))
     Path("lake").mkdir()
     command = ("export", f"--format={format_}", "--table=http_requests", "--output=lake")
     assert "20 rows appended" in history(*command).stdout
     path.write_bytes(backup)
-    Past(path).poll(later + timedelta(hours=1), requests(5000, 6, TODAY))
+    SyntheticHistory(path).poll(later + timedelta(hours=1), requests(5000, 6, TODAY))
     refused = history(*command)
     assert (refused.exit_code, refused.stderr) == (1, "")
     assert "a backup was put back" in refused.stdout
@@ -320,7 +320,7 @@ def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str, one_hy
     ],
 )
 def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
-    """Wrong usage says what there is."""
+    """Wrong usage prints the commands."""
     result = history("export", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert there_is in result.stderr
@@ -328,8 +328,8 @@ def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
 
 @pytest.mark.parametrize("format_", ["csv", "delta", "parquet"])
 def test_every_table_in_every_format(path: Path, tmp_path: Path, format_: str) -> None:
-    """Twice the same: nothing of it is there twice, and a table that is replaced has what the history has."""
-    audit(Past(path), TODAY.replace(tzinfo=UTC), {})
+    """Run twice: no row is there twice, and a replaced table has the rows of the history."""
+    audit(SyntheticHistory(path), TODAY.replace(tzinfo=UTC), {})
     with duckdb.connect(str(path), read_only=True) as connection:
         counts = {table: connection.table(table).count("*").fetchall()[0][0] for table in TABLES}
     for table, kind in TABLES.items():
@@ -392,12 +392,12 @@ def test_polls_go_on_while_an_export_runs(
 ) -> None:
     """Before each slice an agent without any patience archives a poll: all of them succeed, and are exported next."""
     monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 5)
-    past, polls = Past(path), list[int]()
+    synthetic, polls = SyntheticHistory(path), list[int]()
     read = Slices._read
 
     def poll_and_read(slices: Slices, *arguments: object) -> pa.Table:
         polls.append(len(polls))
-        past.poll(TODAY.replace(tzinfo=UTC) + timedelta(hours=len(polls)), requests(5000 + len(polls), 1, TODAY))
+        synthetic.poll(TODAY.replace(tzinfo=UTC) + timedelta(hours=len(polls)), requests(5000 + len(polls), 1, TODAY))
         return read(slices, *arguments)  # type: ignore[arg-type]
 
     Path("out").mkdir()
@@ -411,7 +411,7 @@ def test_polls_go_on_while_an_export_runs(
 
 def test_exporting_to_nowhere(path: Path) -> None:
     """A place that cannot be written is one line, and the code 1."""
-    audit(Past(path), TODAY.replace(tzinfo=UTC), {})
+    audit(SyntheticHistory(path), TODAY.replace(tzinfo=UTC), {})
     result = export("--output=nothing://here")
     assert (result.exit_code, result.stderr) == (1, "")
     assert len(result.stdout.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""``tableau-exporter metrics``: the families that the design promises, each declared and in the table."""
+"""``tableau-exporter metrics``: the families of the design, each declared and in the table."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 ASSET = ("site", "project", "asset_type", "asset_id", "asset_name")
 JOB = ("site", "job_type")
-# What the design promises: type and labels of each family.
+# The design: type and labels of each family.
 FAMILIES = {
     "tableau_up": ("gauge", ("source",)),
     "tableau_collector_success": ("gauge", ("collector",)),
@@ -107,7 +107,7 @@ def test_the_table_has_a_line_for_each_family() -> None:
 
 
 def test_each_help_is_a_sentence_that_names_the_interval() -> None:
-    """A person who meets a series knows from its HELP where it comes from and how often it is new."""
+    """HELP has the source of a series and its interval."""
     for family in collectors.families():
         assert family.help.endswith("."), family.name
         assert "\n" not in family.help

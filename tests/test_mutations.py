@@ -1,4 +1,4 @@
-"""The list of protections holds: each text stands where it says, each fault has one, each test is there."""
+"""The list of protections holds: each text stands in its file, each fault has one, each test exists."""
 
 import json
 import subprocess
@@ -26,22 +26,22 @@ def faults() -> Mapping[str, list[int]]:
     """The faults of each test that drives any, and of each that a protection names."""
     folders = sorted({"archive", *(test.split("/")[0] for item in PROTECTIONS for test in item.tests)})
     command = [sys.executable, "-c", COLLECT, *(f"tests/{folder}" for folder in folders)]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    (line,) = [line for line in said.splitlines() if line.startswith('{"')]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    (line,) = [line for line in output.splitlines() if line.startswith('{"')]
     found: dict[str, list[int]] = json.loads(line)
     return found
 
 
 @pytest.mark.parametrize("protection", PROTECTIONS, ids=lambda item: item.name)
 def test_a_text_stands_once(protection: Protection) -> None:
-    """What is taken out stands exactly once in its file, and something else comes into its place."""
+    """The removed text stands exactly once in its file, and another one replaces it."""
     assert (ROOT / "exporter" / protection.file).read_text().count(protection.text) == 1
     assert protection.text != protection.without
     assert protection.tests
 
 
 def test_every_fault_has_a_protection(faults: Mapping[str, list[int]]) -> None:
-    """Whatever fault is driven by a test, something is taken out for it."""
+    """Every fault of a test has a protection to remove."""
     driven = {number for numbers in faults.values() for number in numbers if number}
     assert driven - {number for item in PROTECTIONS for number in item.faults} == set()
 

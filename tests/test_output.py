@@ -28,7 +28,7 @@ def test_what_failed_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_nobody_sees_half_of_it(tmp_path: Path) -> None:
-    """Until the block has ended, whoever reads the file reads what was there before."""
+    """Until the block has ended, a reader of the file reads the previous content."""
     path = tmp_path / "file"
     path.write_text("before")
     with whole(path) as file:
@@ -39,7 +39,7 @@ def test_nobody_sees_half_of_it(tmp_path: Path) -> None:
 
 
 def test_a_new_file_has_the_rights_of_any_other(tmp_path: Path) -> None:
-    """They follow the mask of the process; those of a file that is there are kept."""
+    """They follow the mask of the process; those of a file that is there are retained."""
     before = os.umask(0o027)
     try:
         for name, mode in (("new", 0o640), ("old", 0o600)):
@@ -54,7 +54,7 @@ def test_a_new_file_has_the_rights_of_any_other(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_written_as_it_is(tmp_path: Path) -> None:
-    """What is no file stays what it is."""
+    """A target other than a file stays as it is."""
     path, read = tmp_path / "pipe", list[bytes]()
     os.mkfifo(path)
     reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
@@ -68,13 +68,13 @@ def test_a_pipe_is_written_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["nowhere/file", "."])
 def test_where_nothing_can_be_written(tmp_path: Path, place: str) -> None:
-    """It is told before anything is made."""
+    """It is reported before any output is made."""
     with pytest.raises(OutputUnwritable, match="name another file"), whole(tmp_path / place):
         pytest.fail("there is nothing to write to")
 
 
 def test_a_database_is_never_replaced(tmp_path: Path) -> None:
-    """Whoever names the history as the output, also by a link, keeps it."""
+    """The history as the output, also by a link, is refused and stays."""
     path, link = tmp_path / "history.duckdb", tmp_path / "link"
     duckdb.connect(str(path)).close()
     link.symlink_to(path)

@@ -1,4 +1,4 @@
-"""The files around the package: requirements, documents, and what no file may say."""
+"""The files around the package: requirements, documents, and texts that no file may have."""
 
 import re
 import subprocess
@@ -47,7 +47,7 @@ def declared(lock: str) -> list[Requirement]:
 
 
 def files_in_git() -> list[Path]:
-    """Return every text file that git holds or would take."""
+    """Return every text file that git has or would add."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     paths = [ROOT / name for name in names if name]
@@ -62,7 +62,7 @@ def test_every_requirement_is_pinned_by_hash(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_requirements_keep_to_the_declared_ranges(lock: str) -> None:
-    """What pyproject.toml asks for is pinned at a version that it allows; where this fails, run make lock."""
+    """The dependencies of pyproject.toml are pinned at an allowed version; where this fails, run make lock."""
     pinned = pins(lock)
     stale = [
         str(requirement)
@@ -74,7 +74,7 @@ def test_requirements_keep_to_the_declared_ranges(lock: str) -> None:
 
 @pytest.mark.parametrize("name", [fast_rules.RULES_FILE, fast_rules.ALERTMANAGER_FILE])
 def test_the_rules_are_installed_where_the_demo_looks(name: str) -> None:
-    """The files of alerts/ that the demo asks for go into a wheel, to the place that the demo knows."""
+    """The files of alerts/ that the demo needs go into a wheel, to the demo's place."""
     places = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     (place,) = [place for place, globs in places.items() for path in globs if ROOT / "alerts" / name in ROOT.glob(path)]
     assert place == fast_rules.INSTALLED

@@ -19,8 +19,8 @@ from exporter import collectors
 from exporter.alerting.rules import NOT_EVALUATED, RULES
 from exporter.cli import main
 from exporter.demo.banner import banner
-from tests.alerts.shipped import ALERTS
-from tests.grafana.boards import BOARDS
+from tests.alerts.shipped_rules import ALERTS
+from tests.grafana.dashboards import BOARDS
 
 ROOT = Path(__file__).parents[1]
 AVOID: Mapping[str, str] = {
@@ -62,6 +62,13 @@ _HIDES = re.compile(
     r"|people of|who was here|worst first|all well|whoever|mend\w*|judg\w+)\b",
     re.IGNORECASE,
 )
+_OF_TESTS = re.compile(
+    r"\b(?:tells?|telling|told|says?|saying|said|asks?|asked|asking|shows?|shown|showing"
+    r"|looked|look(?:s|ing)? (?:for|up|at)|nobody|somebody|anybody|everybody"
+    r"|befall\w*|befell|promis(?:e|ed|es|ing)|people|whoever|mend(?:s|ed|ing)?"
+    r"|strangers?|taken out|takers?|guests?)\b",
+    re.IGNORECASE,
+)
 _ENGLISH = re.compile("|".join(ENGLISH), re.IGNORECASE)
 _CODE = re.compile(r"```.*?```|(?m:^(?: {4}|\t)\S[^\n]*$)|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 _GENERATED = re.compile(r"<!-- [^>\n]*written by make soak -->.*?<!-- end of [^>]*-->", re.DOTALL)
@@ -98,7 +105,7 @@ COMMANDS = dict(commands(main))
 
 
 def dashboard_texts(json: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
-    """Yield the texts of a dashboard that are shown."""
+    """Yield the visible texts of a dashboard."""
     if isinstance(json, list):
         for each in json:
             yield from dashboard_texts(each)
@@ -118,9 +125,9 @@ def test_help_is_plain(family: Any) -> None:  # noqa: ANN401 - a family of any t
     assert avoided(family.help) == []
 
 
-def docstrings() -> Iterator[tuple[str, str]]:
-    """Yield the docstrings of the program, with their places."""
-    for path in sorted((ROOT / "exporter").rglob("*.py")):
+def docstrings(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield the docstrings below a folder, with their places."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (
                 isinstance(node, ast.Expr)
@@ -130,11 +137,12 @@ def docstrings() -> Iterator[tuple[str, str]]:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value.value
 
 
-def test_docstrings_are_plain() -> None:
+@pytest.mark.parametrize(("folder", "words"), [("exporter", _HIDES), ("tests", _OF_TESTS)], ids=["exporter", "tests"])
+def test_docstrings_are_plain(folder: str, words: re.Pattern[str]) -> None:
     """Docstrings have none of the words that hide what code does."""
-    texts = list(docstrings())
+    texts = list(docstrings(folder))
     assert len(texts) > 1000
-    assert [(place, text) for place, text in texts if _HIDES.search(text)] == []
+    assert [(place, text) for place, text in texts if words.search(text)] == []
 
 
 def test_messages_are_plain() -> None:

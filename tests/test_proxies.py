@@ -1,4 +1,4 @@
-"""The proxy variables: which requests go through a proxy, and what a line may show of it."""
+"""The proxy variables: which requests go through a proxy, and the parts of it that a line may print."""
 
 import os
 
@@ -61,7 +61,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_each_entry_of_no_proxy(entries: str, url: str, is_direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names, addresses and networks are covered, with a port where the entry has one; what means nothing is ignored."""
+    """Names, addresses and networks are covered, with a port where the entry has one; invalid entries are ignored."""
     monkeypatch.setenv("ALL_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", entries)
     assert (proxy_for(url) is None) is is_direct
@@ -112,7 +112,7 @@ def test_precedence(variables: dict[str, str], url: str, host: str | None, monke
 def test_a_line_names_the_proxy_without_its_credentials(
     text: str, url: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client gets the credentials, escaped; a line shows where the proxy is."""
+    """A client gets the credentials, escaped; a line has the proxy's host and port."""
     monkeypatch.setenv("HTTP_PROXY", text)
     proxy = proxy_for("http://x.invalid")
     assert proxy
@@ -141,7 +141,7 @@ def test_a_line_names_the_proxy_without_its_credentials(
     ],
 )
 def test_a_proxy_that_cannot_be_parsed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line names the variable and what to write, and repeats nothing of its value."""
+    """The line names the variable and a valid form, and repeats nothing of its value."""
     monkeypatch.setenv("HTTP_PROXY", text)
     with pytest.raises(
         ProxyUnusable, match=r"^HTTP_PROXY is no proxy that can be used: give http://host:port"

@@ -1,4 +1,4 @@
-"""``history export --publish``: what the configuration says of a table, end to end against the simulated Tableau."""
+"""``history export --publish``: a table by its configuration, end to end against the simulated Tableau."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from exporter.cli import main
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
-from tests.history.past import Past, configured, requests
+from tests.history.synthetic_history import SyntheticHistory, configured, requests
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
 from tests.support.hyper_server import EXTRACT, ask
 
@@ -25,12 +25,12 @@ PUBLISH = {"project": "Finance/EMEA", "name": "Requests", "token_name": "publish
 
 
 @pytest.fixture
-def past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Past:
+def synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SyntheticHistory:
     """A history with fifteen requests, which is found by the configuration that is written beside it."""
-    past = Past(configured(tmp_path, monkeypatch))
+    synthetic = SyntheticHistory(configured(tmp_path, monkeypatch))
     monkeypatch.delenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS")
-    past.poll(AT, requests(0, 15, AT))
-    return past
+    synthetic.poll(AT, requests(0, 15, AT))
+    return synthetic
 
 
 @pytest.fixture
@@ -55,13 +55,15 @@ def export(*arguments: str) -> Result:
     return CliRunner().invoke(main, command)
 
 
-def test_published(past: Past, server: TableauServer, one_hyperd: "HyperProcess", tmp_path: Path) -> None:
-    """The same bytes stand in Tableau and in the file; the next export takes their place, by the token of the entry."""
+def test_published(
+    synthetic: SyntheticHistory, server: TableauServer, one_hyperd: "HyperProcess", tmp_path: Path
+) -> None:
+    """The same bytes stand in Tableau and in the file; the next export replaces them, by the token of the entry."""
     configure(server.url, {"table": "http_requests", "output": "elsewhere", "publish": PUBLISH})
     published = server.rest.publishing.published
     for rows in (15, 20):
         if rows > 15:
-            past.poll(AT + timedelta(hours=1), requests(1000, 5, AT))
+            synthetic.poll(AT + timedelta(hours=1), requests(1000, 5, AT))
         result = export()
         assert (result.exit_code, result.stderr) == (0, ""), result.output
         line = "ok     http_requests: out/http_requests.hyper published as Finance/EMEA/Requests on the site default"
@@ -73,7 +75,7 @@ def test_published(past: Past, server: TableauServer, one_hyperd: "HyperProcess"
     assert server.requests["publish"] == 2
 
 
-def test_a_refusal(past: Past, server: TableauServer, one_hyperd: "HyperProcess") -> None:
+def test_a_refusal(synthetic: SyntheticHistory, server: TableauServer, one_hyperd: "HyperProcess") -> None:
     """The file is written all the same; the line has no secret, and the exit code is 1."""
     configure(server.url, {"table": "http_requests", "output": "out", "publish": {**PUBLISH, "project": "Nowhere"}})
     result = export()
@@ -87,7 +89,7 @@ def test_a_refusal(past: Past, server: TableauServer, one_hyperd: "HyperProcess"
     assert "the token publisher is refused: check exports[].publish.token_name and its value" in export().stdout
 
 
-def test_which_entry_publishes(past: Past, server: TableauServer, one_hyperd: "HyperProcess") -> None:
+def test_which_entry_publishes(synthetic: SyntheticHistory, server: TableauServer, one_hyperd: "HyperProcess") -> None:
     """Of several that publish the table it is the one of this output; where there is none, nothing is exported."""
     other = {**PUBLISH, "project": "Default", "name": "Others"}
     configure(
@@ -103,31 +105,33 @@ def test_which_entry_publishes(past: Past, server: TableauServer, one_hyperd: "H
         {"table": "http_requests", "output": "a", "publish": other},
         {"table": "http_requests", "output": "b", "publish": PUBLISH},
     )
-    for entries, said in ((2, "has no entries"), (1, "has no entries")):
+    for entries, report in ((2, "has no entries"), (1, "has no entries")):
         result = export()
         assert (result.exit_code, result.stdout) == (1, ""), entries
-        assert said in result.stderr
+        assert report in result.stderr
         configure(server.url, {"table": "http_requests", "output": "out"})
     assert server.requests["publish"] == 1
 
 
-def test_without_a_server(past: Past) -> None:
-    """A configuration without rest says nothing of where to publish."""
+def test_without_a_server(synthetic: SyntheticHistory) -> None:
+    """A configuration without rest has no server to publish to."""
     configure(None, {"table": "http_requests", "output": "out", "publish": PUBLISH})
     result = export()
     assert (result.exit_code, result.stdout, Path("out").exists()) == (1, "", False)
     assert "rest.url: is missing: the server that is published to" in result.stderr
 
 
-def test_other_formats_are_not_published(past: Past) -> None:
-    """Wrong usage says so."""
+def test_other_formats_are_not_published(synthetic: SyntheticHistory) -> None:
+    """Wrong usage is reported."""
     result = CliRunner().invoke(
         main, ["history", "export", "--format=csv", "--table=usage", "--output=out", "--publish"]
     )
     assert (result.exit_code, "--publish: only the format hyper is published" in result.stderr) == (2, True)
 
 
-def test_without_the_library(past: Past, server: TableauServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library(
+    synthetic: SyntheticHistory, server: TableauServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One line names the extra."""
     monkeypatch.setitem(sys.modules, "tableauhyperapi", None)
     monkeypatch.delitem(sys.modules, "exporter.exports.hyper", raising=False)

@@ -1,4 +1,4 @@
-"""The tables of docs/reliability.md: written of what was run alone, and true of the tests that they name."""
+"""The tables of docs/reliability.md: written from runs alone, and true of the tests that they name."""
 
 import re
 from pathlib import Path

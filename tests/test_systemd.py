@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
-from tests.history.past import Past
+from tests.history.synthetic_history import SyntheticHistory
 from tests.test_documentation import block
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -21,7 +21,7 @@ THEIR_OWN = {
 
 
 def service(unit: str) -> dict[str, str]:
-    """Return what a unit says of its service."""
+    """Return the settings of a unit's service."""
     section = (DEPLOY / unit).read_text().partition("[Service]\n")[2].partition("\n[")[0]
     return dict(line.split("=", 1) for line in section.splitlines() if line and not line.startswith("#"))
 
@@ -46,7 +46,7 @@ def test_units_are_limited(unit: str) -> None:
 def test_the_backup_of_the_documented_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the documented configuration, whose secrets only the agent is given, the unit's command makes a backup."""
     path, folder, yml = (tmp_path / name for name in ("history.duckdb", "backups", "tableau-exporter.yml"))
-    Past(path).live(1)
+    SyntheticHistory(path).live(1)
     folder.mkdir()
     configuration = block("docs/installation.md", "systemd configuration")
     history = service(AGENT)["Environment"].partition("HISTORY__PATH=")[2]

@@ -20,22 +20,22 @@ UNSEEN = ["\u00a0", "\u3000", "\u200b", "\ufeff", "\x00", "\x0b", "\x1f", "\u202
     + [before + sign for before in UNSEEN for sign in "=+-@"],
 )
 def test_no_text_is_a_formula(text: str) -> None:
-    """What a spreadsheet would reckon out has an apostrophe before it."""
+    """A formula to a spreadsheet gets an apostrophe before it."""
     assert cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["a;=1+1", "a\t=1+1", "a|=1", 'a,"=1', "a\r\n=1", "plain", "'", " "])
 def test_every_text_is_quoted(text: str) -> None:
-    """Whatever a spreadsheet takes for the end of a cell or a line stands within quotes; other values do not."""
+    """Texts that a spreadsheet reads as the end of a cell or a line stand within quotes; other values do not."""
     quoted = '"' + text.replace('"', '""') + '"'
     written = "".join(csv_lines(["head"], [[text, None, "", -1.5, 2, text]]))
     assert written == f'head\r\n{quoted},,"",-1.5,2,{quoted}\r\n'
 
 
-@pytest.mark.parametrize(("value", "shown"), [(-1.5, -1.5), (0, 0), (None, ""), (float("nan"), ""), ("a=b", "a=b")])
-def test_numbers_stay_numbers(value: Cell, shown: Cell) -> None:
-    """A number below zero is no formula; what is not known is empty; other texts are as they are."""
-    assert cell(value) == shown
+@pytest.mark.parametrize(("value", "written"), [(-1.5, -1.5), (0, 0), (None, ""), (float("nan"), ""), ("a=b", "a=b")])
+def test_numbers_stay_numbers(value: Cell, written: Cell) -> None:
+    """A number below zero is no formula; unknown is empty; other texts are as they are."""
+    assert cell(value) == written
 
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2)))
@@ -47,7 +47,7 @@ def test_read_back(rows: list[list[str]]) -> None:
 
 
 def test_json_is_one_array() -> None:
-    """An object for each row with its types; ASCII; what JSON does not have is null or replaced."""
+    """An object for each row with its types; ASCII; values that JSON lacks are null or replaced."""
     head, row = ["a", "b", "c", "d", "e", "f"], ["=\u202eü", 1, 2**70, math.inf, None, "\ud800"]
     text = "".join(json_lines(head, [row, row]))
     assert text.isascii()
@@ -56,5 +56,5 @@ def test_json_is_one_array() -> None:
 
 
 def test_names_of_columns() -> None:
-    """A name that could be taken for something else is quoted, and is no formula."""
+    """An ambiguous name is quoted, and is no formula."""
     assert "".join(csv_lines(["plain_1", "a,b", "=1", ""], [])) == 'plain_1,"a,b","\'=1",""\r\n'

@@ -46,11 +46,11 @@ def test_a_span_is_written_in_the_unit_that_suits_it(seconds: float, text: str) 
     ],
 )
 def test_a_uri_is_shown_without_what_may_be_secret(uri: str, text: str) -> None:
-    """User, password, query and fragment are left out; of what cannot be parsed nothing is shown."""
+    """User, password, query and fragment are left out; of a URI that cannot be parsed nothing is printed."""
     assert safe_uri(uri) == text
 
 
 def test_every_uri_in_a_text_is_safe() -> None:
-    """What a library quotes is shown without its secrets, too."""
-    said = 'GET https://a/b?sig=canary failed: "http://me:can/ary@p:1", s3://k:canary@b'
-    assert safe_uris(said) == f'GET https://a/b failed: "{UNSHOWN}", s3://b'
+    """A library's quotes are printed without their secrets, too."""
+    output = 'GET https://a/b?sig=canary failed: "http://me:can/ary@p:1", s3://k:canary@b'
+    assert safe_uris(output) == f'GET https://a/b failed: "{UNSHOWN}", s3://b'

@@ -49,7 +49,7 @@ def test_no_text_breaks_the_parsers_or_is_repeated(text: str) -> None:
 
 @given(st.integers() | st.floats(0, 1e9).map(lambda number: round(number, 3)))
 def test_a_bare_number_is_no_duration(number: float) -> None:
-    """A number without a unit is refused, zero too; a short one is told that it lacks the unit."""
+    """A number without a unit is refused, zero too; for a short one the error names the unit."""
     with pytest.raises(ValueError, match=r"has no unit: write 30s, 5m, 12h or 730d|must be a duration"):
         parse_duration(str(number))
 

@@ -1,4 +1,4 @@
-"""What the agent imports: the libraries of what its configuration names, and no others."""
+"""The agent's imports: the libraries that its configuration needs, and no others."""
 
 import json
 import os

@@ -25,13 +25,13 @@ BOMB = "a: &a [x, x]\n" + "".join(
     ["007", "2024-01-01", "no", "true", "1_000", "12:30", "0x_", "nullable", "never", "Norway", "~/x", "1e3", ".5"],
 )
 def test_a_value_stays_the_text_that_was_written(text: str) -> None:
-    """What YAML would turn into numbers, dates and booleans arrives as it stands."""
+    """Texts that YAML would turn into numbers, dates and booleans arrive unchanged."""
     assert parse(f"key: {text}", "name") == ({"key": text}, [])
 
 
 @given(TREES)
 def test_every_tree_of_texts_survives(tree: object) -> None:
-    """What is written as YAML is read back as it was."""
+    """Written YAML is read back unchanged."""
     assert parse(yaml.safe_dump(tree), "name") == (tree, [])
 
 
@@ -47,7 +47,7 @@ def test_an_empty_text_is_nothing() -> None:
 
 
 def test_a_key_given_twice_is_a_fault_with_its_path() -> None:
-    """Each key that stands twice is told with both lines, at any depth."""
+    """Each duplicate key is reported with both lines, at any depth."""
     faults = parse("a: 1\nb:\n  - c: 1\n    c: 2\na: 3\n", "name")[1]
     assert [str(fault) for fault in faults] == [
         "a: is given twice, in line 1 and in line 5",
@@ -56,7 +56,7 @@ def test_a_key_given_twice_is_a_fault_with_its_path() -> None:
 
 
 def test_a_tag_is_a_fault() -> None:
-    """A value that YAML takes for a tag is asked to be quoted."""
+    """A value that YAML parses as a tag must be quoted."""
     faults = parse("password: !hunter2 x", "name")[1]
     assert [str(fault) for fault in faults] == [
         "password: has a YAML tag: put a value that starts with ! in quotes",

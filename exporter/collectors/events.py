@@ -54,6 +54,7 @@ EVENTS = relation(
     "is_failure boolean, worker text, details text, hist_actor_user_id bigint, hist_target_user_id bigint,"
     " hist_actor_site_id bigint, hist_target_site_id bigint, hist_project_id bigint, hist_workbook_id bigint,"
     " hist_view_id bigint, hist_datasource_id bigint",
+    optional=True,
 )
 TYPES = relation("historical_event_types", "type_id bigint", "name text, action_type text", optional=True)
 NAMES = (

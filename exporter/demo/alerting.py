@@ -156,7 +156,7 @@ class Alerting:
     def _give_rules(self) -> None:
         """Have the rules evaluated once the agent was scraped.
 
-        Prometheus needs some seconds for that, and with waits as short as these "nobody can be scraped" would fire.
+        Prometheus needs some seconds for that, and with such short waits the alert on a missing agent would fire.
         """
         if self._ruled or self.prometheus is None or (pid := self.prometheus.pid) is None:
             return

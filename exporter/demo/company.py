@@ -8,9 +8,9 @@ from random import Random
 from exporter.demo.audit_log import audit_log
 from exporter.demo.content import content
 from exporter.demo.draft import AssetDraft, Draft, Scale
-from exporter.demo.people import people
 from exporter.demo.refreshing import refreshing
 from exporter.demo.rows import Row, copy
+from exporter.demo.users import add_users
 from exporter.demo.workgroup import schema
 from exporter.repository.connection import Connection
 
@@ -27,7 +27,7 @@ class Company:
     def build(cls, seed: int, now: datetime, scale: Scale | None = None) -> "Company":
         """Invent a company as it is at ``now`` (naive UTC)."""
         draft = Draft(Random(seed), now, scale or Scale())
-        people(draft)
+        add_users(draft)
         content(draft)
         refreshing(draft)
         extras(draft)

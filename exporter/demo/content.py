@@ -14,7 +14,7 @@ Each asset has a *kind* of data:
 import itertools
 from collections.abc import Iterator
 
-from exporter.demo import parts
+from exporter.demo import content_parts
 from exporter.demo.draft import AssetDraft, Draft, slug
 from exporter.demo.names import EVERYWHERE, ODD, PROJECTS, SHAPES, SOURCES, SUBJECTS, Tree
 from exporter.demo.rows import Row
@@ -140,17 +140,17 @@ def _workbook(draft: Draft, site: Row, name: str, kind: str, position: int) -> N
         values["project_id"] = None
     workbook = draft.add("workbooks", values)
     draft.assets.append(AssetDraft(kind, "workbooks", workbook))
-    parts.place(draft, workbook, "workbook")
-    parts.views(draft, workbook)
+    content_parts.place(draft, workbook, "workbook")
+    content_parts.views(draft, workbook)
     if kind != "published":
-        parts.connect(draft, "Workbook", workbook, has_extract=kind != "live")
+        content_parts.connect(draft, "Workbook", workbook, has_extract=kind != "live")
     if kind in ON_PUBLISHED:
         usable = [asset.row for asset in draft.assets if asset.table == "datasources" and asset.kind != "archived"]
         sources = [source for source in usable if source["site_id"] == site["id"]]
         for source in draft.random.sample(sources, min(len(sources), 1 + position % 3)):
-            parts.connect(draft, "Workbook", workbook, has_extract=False, source=source)
+            content_parts.connect(draft, "Workbook", workbook, has_extract=False, source=source)
     if values["data_engine_extracts"]:
-        parts.extract(draft, workbook["id"], None, workbook)
+        content_parts.extract(draft, workbook["id"], None, workbook)
         if position % 7 == 0:
             _datasource_row(draft, site, f"{name} (embedded)", "unscheduled", workbook)
 
@@ -158,10 +158,10 @@ def _workbook(draft: Draft, site: Row, name: str, kind: str, position: int) -> N
 def _datasource(draft: Draft, site: Row, name: str, kind: str) -> None:
     source = _datasource_row(draft, site, name, kind, workbook=None)
     draft.assets.append(AssetDraft(kind, "datasources", source))
-    parts.place(draft, source, "datasource")
-    parts.connect(draft, "Datasource", source, has_extract=kind != "live")
+    content_parts.place(draft, source, "datasource")
+    content_parts.connect(draft, "Datasource", source, has_extract=kind != "live")
     if source["data_engine_extracts"]:
-        parts.extract(draft, None, source["id"], source)
+        content_parts.extract(draft, None, source["id"], source)
 
 
 def _datasource_row(draft: Draft, site: Row, name: str, kind: str, workbook: Row | None) -> Row:
@@ -195,11 +195,11 @@ def _flow(draft: Draft, site: Row, name: str, kind: str) -> None:
     }
     flow = draft.add("flows", values)
     draft.assets.append(AssetDraft(kind, "flows", flow))
-    parts.place(draft, flow, "flow")
+    content_parts.place(draft, flow, "flow")
 
 
 def _owner(draft: Draft, site: Row) -> Row:
-    # The first two seats of a site belong to the system and to guests.
+    # The first two seats of a site belong to the system and to the guest account.
     return draft.random.choice(draft.of_site("users", site["id"])[2:])
 
 

@@ -1,4 +1,4 @@
-"""Background jobs: what the backgrounders of a Tableau Server do and what they leave in the repository."""
+"""Background jobs: the work of a Tableau Server's backgrounders and its rows in the repository."""
 
 import uuid
 from collections.abc import Iterable

@@ -13,8 +13,8 @@ from exporter.demo import rows
 from exporter.demo.audit_log import event
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
-from exporter.demo.people import SITES
 from exporter.demo.rows import RepositoryTables, Row
+from exporter.demo.users import SITES
 from exporter.demo.visits import Visits
 from exporter.repository.connection import Connection, connect
 

@@ -23,7 +23,7 @@ SUPERUSER = "postgres"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
-# Nothing here has to survive a power cut of the machine (a killed server loses nothing), and the demo is a guest.
+# Nothing here has to survive a power cut of the machine (a killed server loses nothing), and the demo is light.
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",

@@ -1,4 +1,4 @@
-"""What the demo runs: a simulated Server (repository, APIs) or Cloud (APIs), and the agent's configuration for it."""
+"""The demo's scenario: a simulated Server (repository, APIs) or Cloud (APIs), and the agent's configuration for it."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from random import Random
 
 from exporter.demo.company import Company
-from exporter.demo.people import SITES
 from exporter.demo.rows import Row, copy
+from exporter.demo.users import SITES
 from exporter.demo.visits import Visits
 from exporter.repository.connection import Connection
 

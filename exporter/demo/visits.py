@@ -40,7 +40,7 @@ class Visits:
         self._sites = {row["id"]: str(row["url_namespace"]) for row in company.tables["sites"]}
         gone = {row["id"] for row in company.tables["workbooks"] if row["is_deleted"]}
         views = [row for row in company.tables["views"] if row["workbook_id"] not in gone]
-        # The first two seats of a site belong to the system and to guests: no user has them.
+        # The first two seats of a site belong to the system and to the guest account: no user has them.
         seats = [row for row in company.tables["users"] if row["system_user_id"] not in {1, 2}]
         sources = [row for row in company.tables["datasources"] if row["connectable"]]
         self._views = {site: self._popular(site, views, "repository_url") for site in self._sites}

@@ -180,6 +180,8 @@ class RepositoryReader:
             result.full_reads.append((events, self._history.clean(events, rows)))
             return int(result.full_reads[-1][1].num_rows)
         if events.source not in session.catalog.relations:
+            if events.reads[0].optional:
+                return 0
             return self._read_view(session, events, result, exact=exact)
         if events.keeps_open and "viewed" in self._history.totals.marks and events.table not in self._history.positions:
             # The view has no ids: the same rows would be archived a second time under their own.

@@ -23,7 +23,7 @@ def selection(
 ) -> tuple[tuple[Field, ...], tuple[str, ...]]:
     """Return the fields and the SQL expressions of columns, which are PostgreSQL types by name.
 
-    ``present`` are all columns of the table, with the numbers by which others are looked up.
+    ``present`` are all columns of the table, with the numbers by which values of other tables are found.
     """
     fields, expressions = [], []
     names = kept_names(columns) if events is None or events.row is None else dict(zip(columns, columns, strict=True))
@@ -76,6 +76,6 @@ def columns_to_read(events: Events, present: Mapping[str, str], catalog: Catalog
 
 
 def _kind(column: LookedUp, readable: Mapping[str, str], catalog: Catalog) -> str | None:
-    """Return the type of a column that is looked up; None where it, its key or the number may not be read."""
+    """Return the type of a column of another table; None where it, its key or the number may not be read."""
     there = catalog.relations.get(column.relation, {})
     return there.get(column.column) if column.key in there and not readable.keys().isdisjoint(column.by) else None

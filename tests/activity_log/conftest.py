@@ -55,7 +55,7 @@ def cloud(files: ActivityFiles) -> Iterator[CloudManager]:
 
 
 class Slept(list[float]):
-    """A sleep that does not, and what it was asked for."""
+    """A sleep that returns at once and records its durations."""
 
     def __call__(self, seconds: float) -> None:
         """Note a pause."""

@@ -47,7 +47,7 @@ def everything(client: ActivityLogClient) -> dict[str, bytes]:
 
 
 def expected(files: ActivityFiles) -> dict[str, bytes]:
-    """Return what the default site's files hold."""
+    """Return the events in the default site's files."""
     default = next(site for site in files.sites if not site.url)
     return {file.path: files.content(file) for file in files.listed(default, BEGIN, NOW)}
 
@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[Set, type[SourceError], str]] = {
 def test_what_does_not_pass(
     client: ActivityLogClient, cloud: CloudManager, fault: Set, kind: type[SourceError], text: str
 ) -> None:
-    """A fault that stays is one line that names Tableau Cloud Manager, and never looks like an empty log."""
+    """A lasting fault is one line that names Tableau Cloud Manager, and never reads as an empty log."""
     fault(cloud)
     with pytest.raises(kind, match="activity_log http://") as caught:
         everything(client)
@@ -195,7 +195,7 @@ def test_redirects_are_not_followed(client: ActivityLogClient, cloud: CloudManag
 
 
 def test_hostile_paths_are_refused(client: ActivityLogClient, cloud: CloudManager) -> None:
-    """A path that leads out of a folder is counted and never asked for; the others are read."""
+    """A path that leads out of a folder is counted and never downloaded; the others are read."""
     set_on(cloud, hostile_paths=True)
     listing = client.files(site(client), BEGIN, NOW)
     assert listing.refused == 3

@@ -32,7 +32,7 @@ def _days(days: ActivityFiles, cloud: CloudManager, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def unit() -> float | None:
-    """Seconds of the unit of durations: None, as long as nobody knows it."""
+    """Seconds of the unit of durations: None while the unit is unknown."""
     return None
 
 

@@ -150,7 +150,7 @@ def test_the_position_waits_before_what_failed(
 
 
 def test_an_edition_without_a_log(cloud: CloudManager, harness: ActivityHarness) -> None:
-    """A refusal and an empty log are said to be what they may be; the source itself is up."""
+    """A refusal and an empty log are reported with their possible causes; the source itself is up."""
     cloud.failure_modes.edition = "forbidden"
     assert not harness.poll()
     assert harness.store.status.source(SOURCE).up
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_written(
 
 
 def test_the_retention(two_days: ActivityFiles, harness: ActivityHarness) -> None:
-    """Events, typed rows and the ledger are pruned by age, counters stay, and what was pruned is not read again."""
+    """Events, typed rows and the ledger are pruned by age, counters stay, and pruned rows are not read again."""
     harness.retention = DAY
     harness.restart()
     assert harness.poll()

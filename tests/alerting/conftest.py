@@ -1,4 +1,4 @@
-"""Real Alertmanagers, plain and secured, what they hold, and alerts to tell them of."""
+"""Real Alertmanagers, plain and secured, the alerts that they hold, and alerts to send."""
 
 import ssl
 import time
@@ -37,7 +37,7 @@ def test_name() -> str:
 
 @pytest.fixture(scope="package")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an Alertmanager that is open to everybody."""
+    """The URL of an Alertmanager without a login."""
     with run_alertmanager(tmp_path_factory.mktemp("plain")) as address:
         yield f"http://{address}"
 
@@ -56,7 +56,7 @@ class Secured:
     folder: Path
 
     def login(self, authorization: Authorization = ("exporter", PASSWORD), **changes: Any) -> AlertmanagerOptions:
-        """Return a login that it takes, or one that differs in something."""
+        """Return a login that it accepts, or one that differs in something."""
         files = {name: self.folder / f"client.{name}" for name in ("crt", "key")}
         tls = {"ca_file": self.folder / "ca.crt", "cert_file": files["crt"], "key_file": files["key"], **changes}
         return AlertmanagerOptions(self.url, lambda: authorization, **tls)
@@ -64,7 +64,7 @@ class Secured:
 
 @pytest.fixture(scope="package")
 def authority() -> trustme.CA:
-    """The certificate authority that everybody here trusts."""
+    """The certificate authority that client and server trust."""
     return trustme.CA()
 
 
@@ -77,7 +77,7 @@ def write_certificate(authority: trustme.CA, folder: Path, name: str) -> None:
 
 @pytest.fixture(scope="package")
 def secured(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Secured]:
-    """An Alertmanager that asks for everything that can be asked for, below a path."""
+    """An Alertmanager that requires a login and a client certificate, below a path."""
     folder = tmp_path_factory.mktemp("secured")
     authority.cert_pem.write_to_path(folder / "ca.crt")
     for name in ("server", "client"):
@@ -93,7 +93,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> 
 
 @pytest.fixture
 def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    """TLS for somebody in Alertmanager's place."""
+    """TLS of another server in Alertmanager's place."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     return context

@@ -41,7 +41,7 @@ class Deployment:
         self.urls = urls
         self.options = options or NotificationOptions()
         self.privacy = privacy or Privacy()
-        self.promises = sla_lookup([SlaRule({}, warning, critical)])
+        self.slas = sla_lookup([SlaRule({}, warning, critical)])
         address = Address(str(repository["host"]), int(repository["port"]))
         names = (str(repository["dbname"]), str(repository["user"]))
         password = str(repository["password"])
@@ -49,16 +49,16 @@ class Deployment:
             RepositoryOptions((address,), *names, lambda: password, (("sslmode", "disable"),))
         )
         self.changed: Callable[[], None] = lambda: None
-        """Called when there is something new to show."""
+        """Publish new samples."""
         self.restart()
 
     def restart(self) -> None:
         """Begin anew with the same file, as an agent does that was killed."""
         found = discover()
         store = StateStore(["repository"], version="0", library="0", started_at=self.now)
-        merged = merged_states(found, self.promises)
+        merged = merged_states(found, self.slas)
         history = History(HistoryFile(self.path), found, self.privacy)
-        shared = PollContext(history, found, store, lambda: self.now, self.promises, merged, self._changed)
+        shared = PollContext(history, found, store, lambda: self.now, self.slas, merged, self._changed)
         self.poller = RepositoryPoller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.store = store
         (assets,) = merged.values()
@@ -71,7 +71,7 @@ class Deployment:
         self.changed()
 
     def go(self, seconds: float) -> None:
-        """Go on for so long: poll every minute, look and tell every quarter of one."""
+        """Run for a while: poll every minute, evaluate and notify every 15 seconds."""
         until = self.now + seconds
         while self.now < until:
             self.now += EVALUATION_SECONDS

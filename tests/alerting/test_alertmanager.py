@@ -1,4 +1,4 @@
-"""A real Alertmanager is told: every alert arrives as it is, and each fault of a login is one line."""
+"""A real Alertmanager accepts every alert unchanged, and each fault of a login is one line."""
 
 import json
 import re
@@ -30,7 +30,7 @@ HOSTILE = {
 
 
 def test_alerts_arrive(plain: str, test_name: str) -> None:
-    """Everything is accepted, and what Alertmanager holds is what was sent."""
+    """Alertmanager accepts every alert and holds it as it was sent."""
     alerts = [alert(test=test_name, number=str(number)) for number in range(300)]
     sent = Alertmanager(AlertmanagerOptions(plain)).send(alerts)
     assert (sent.accepted, sent.refused) == (alerts, [])
@@ -40,7 +40,7 @@ def test_alerts_arrive(plain: str, test_name: str) -> None:
 
 
 def test_labels_of_a_deployment_are_on_every_alert(plain: str, test_name: str) -> None:
-    """What the configuration adds arrives with each alert, which is the same alert to whoever sent it."""
+    """Configured labels and annotations arrive with each alert, which is the same alert from any sender."""
     alerts = [alert(test=test_name, number=str(number)) for number in range(300)]
     assert Alertmanager(AlertmanagerOptions(plain, labels={"deployment": "eu"})).send(alerts).accepted == alerts
     there = held(plain, "test", test_name)
@@ -48,7 +48,7 @@ def test_labels_of_a_deployment_are_on_every_alert(plain: str, test_name: str) -
 
 
 def test_an_end_in_the_past_resolves(plain: str, test_name: str) -> None:
-    """An alert that has ended is held no longer, and to end one that nobody knows is accepted."""
+    """Alertmanager drops an ended alert, and accepts the end of an unknown one."""
     alertmanager, firing = Alertmanager(AlertmanagerOptions(plain)), alert(test=test_name)
     alertmanager.send([firing])
     assert len(held(plain, "test", test_name)) == 1
@@ -59,7 +59,7 @@ def test_an_end_in_the_past_resolves(plain: str, test_name: str) -> None:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_names_arrive_as_prometheus_has_them(kind: str, plain: str, test_name: str) -> None:
-    """A label that comes from Tableau is to Alertmanager what it is to Prometheus, which reads the exposition."""
+    """Alertmanager reads a label from Tableau as Prometheus reads it from the exposition."""
     name = HOSTILE[kind]
     Alertmanager(AlertmanagerOptions(plain)).send([alert(test=test_name, asset_name=name)])
     (there,) = held(plain, "test", test_name)
@@ -99,28 +99,28 @@ def test_the_invalid_are_named_and_the_valid_are_taken(plain: str, test_name: st
 
 
 def test_an_empty_batch_is_taken(plain: str) -> None:
-    """What tells a disliked alert from a disliked sender is taken by every Alertmanager."""
+    """Every Alertmanager accepts the batch that distinguishes a refused alert from a refused sender."""
     answer = httpx.post(f"{plain}/api/v2/alerts", json=[], timeout=60)
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_nothing_to_say_is_said_to_nobody() -> None:
-    """Without alerts nobody is asked."""
+    """Without alerts no request is sent."""
     assert Alertmanager(AlertmanagerOptions("http://127.0.0.1:1")).send([]).accepted == []
 
 
 def test_its_version_is_read(plain: str) -> None:
-    """Whoever looks sees what answers."""
+    """The check reports the version and cluster of the Alertmanager that answers."""
     expected = httpx.get(f"{plain}/api/v2/status").json()["versionInfo"]["version"]
     assert Alertmanager(AlertmanagerOptions(plain)).version() == expected
 
 
-def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
+def test_a_secured_alertmanager_is_notified(secured: Secured, test_name: str) -> None:
     """TLS, a client's certificate, a user with a password in any script, and a path before the API."""
     alertmanager = Alertmanager(secured.login())
     assert alertmanager.version()
-    told = alert(test=test_name)
-    assert alertmanager.send([told]).accepted == [told]
+    notified = alert(test=test_name)
+    assert alertmanager.send([notified]).accepted == [notified]
     alertmanager.close()
     assert alertmanager.url == secured.url
     files = (str(secured.folder / "client.crt"), str(secured.folder / "client.key"))
@@ -132,7 +132,7 @@ def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
 
 
 def failure(login: AlertmanagerOptions) -> str:
-    """Return the line of a failure; looking and sending fail alike."""
+    """Return the line of a failure; checking and sending fail alike."""
     alertmanager = Alertmanager(login)
     with pytest.raises(NotificationFailed) as caught:
         alertmanager.version()
@@ -149,7 +149,7 @@ def failure(login: AlertmanagerOptions) -> str:
     ids=["none", "password", "user", "token"],
 )
 def test_whoever_is_not_known_is_refused(secured: Secured, authorization: Authorization) -> None:
-    """The line says which keys to look at, and no secret."""
+    """The line names the keys to check, and no secret."""
     line = failure(secured.login(authorization))
     assert "HTTP 401" in line
     assert line.endswith("check alertmanager.basic_auth or alertmanager.bearer_token")
@@ -157,7 +157,7 @@ def test_whoever_is_not_known_is_refused(secured: Secured, authorization: Author
 
 
 def test_certificates_are_checked(secured: Secured, tmp_path: Path) -> None:
-    """Nobody is trusted who was not named; a name that is not the certificate's is refused."""
+    """Only the configured authority is trusted; a certificate for another name is refused."""
     advice = "check alertmanager.tls.ca_file, the host's name and whether its certificate expired"
     assert failure(secured.login(ca_file=None)).endswith(advice)
     elsewhere = AlertmanagerOptions(secured.url.replace("localhost", "127.0.0.1"), ca_file=secured.folder / "ca.crt")
@@ -165,7 +165,7 @@ def test_certificates_are_checked(secured: Secured, tmp_path: Path) -> None:
 
 
 def test_certificates_of_clients_are_shown(secured: Secured, tmp_path: Path) -> None:
-    """Without a certificate, or with one of somebody else, the line says which keys to look at."""
+    """Without a client certificate, or with one of another authority, the line names the keys to check."""
     write_certificate(trustme.CA(), tmp_path, "other")
     for name in (None, tmp_path / "other"):
         crt, key = (name and name.with_suffix(ending) for ending in (".crt", ".key"))
@@ -189,7 +189,7 @@ def test_files_that_are_no_certificates(secured: Secured, tmp_path: Path) -> Non
 
 
 def test_files_are_read_anew_after_a_failure(secured: Secured, tmp_path: Path) -> None:
-    """Whoever mends the certificates need not restart anything."""
+    """Replaced certificates are used without a restart."""
     (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
     alertmanager = Alertmanager(secured.login(ca_file=tmp_path / "ca.crt"))
     with pytest.raises(NotificationFailed, match="certificate"):
@@ -217,7 +217,7 @@ def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
 
 
 def test_a_path_that_is_missing(secured: Secured) -> None:
-    """Where Alertmanager stands below a path, the line says that the path belongs into the URL."""
+    """Where Alertmanager serves below a path, the line reports that the path belongs into the URL."""
     login = secured.login()
     url = urllib.parse.urlsplit(secured.url)._replace(path="").geturl()
     line = failure(AlertmanagerOptions(url, login.authorization, login.ca_file, login.cert_file, login.key_file))
@@ -226,7 +226,7 @@ def test_a_path_that_is_missing(secured: Secured) -> None:
 
 
 def test_the_wrong_scheme(secured: Secured, plain: str) -> None:
-    """Plain http where TLS is spoken, and the reverse, are not told as anything else."""
+    """Plain http to a TLS port, and the reverse, are reported as such."""
     assert "check alertmanager.urls: http or https" in failure(
         AlertmanagerOptions(secured.url.replace("https:", "http:"))
     )
@@ -236,7 +236,7 @@ def test_the_wrong_scheme(secured: Secured, plain: str) -> None:
 
 
 def test_what_failed_in_part_tells_the_rest(plain: str, test_name: str) -> None:
-    """What was accepted before a failure is told with it: it is known to have arrived."""
+    """An error reports the batches that were accepted before it."""
     good = [alert(test=test_name, number=str(number)) for number in range(300)]
     proofs: list[Authorization] = [None, "not a\ntoken"]
     sent = Alertmanager(AlertmanagerOptions(plain, lambda: proofs.pop(0))).send(good)

@@ -1,4 +1,4 @@
-"""What the agent says of an alert about an asset while a freshness source of its site is silent."""
+"""Annotations of an alert about an asset while a freshness source of its site is down."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ AGEING = [rule for rule in RULES if "{silent}" in rule.description]
 def known(
     silent_hours: Mapping[str, float], asset_type: str = "workbook", freshness_source: str = "metadata"
 ) -> AssetContext:
-    """Return what is known of one asset of the site default whose sources were read so many hours ago."""
+    """Return the snapshot of one asset of the site default whose sources were read so many hours ago."""
     labels = ("default", "Finance", asset_type, "luid-1", "Month End", "priya", "extract", freshness_source)
     sites = ["default"] * len(silent_hours) + ["marketing"] * len(HOURS)
     hours = [*silent_hours.values(), *HOURS.values()]
@@ -85,7 +85,7 @@ def test_sources_that_know_the_age(asset_type: str, named: str) -> None:
 
 
 def test_an_age_from_the_repository() -> None:
-    """The age that the repository knows does not depend on a silent source."""
+    """The age from the repository does not depend on a source that is down."""
     assert BUT not in described(AGEING[0], known(HOURS, freshness_source="repository"))
     assert BUT in described(AGEING[0], known(HOURS, freshness_source="job"))
 

@@ -18,27 +18,27 @@ def alert(number: int, text: str = "x") -> Notification:
 
 
 def number_of(alert: Notification) -> int:
-    """Return what tells an alert from the others."""
+    """Return the label that distinguishes an alert from the others."""
     return int(alert.labels[0][1])
 
 
 class Picky:
-    """A receiver that takes what is good of a batch, and says no to a batch of which a part is bad, as the real one."""
+    """A receiver that accepts the valid alerts of a batch and answers 400 if one is invalid, as the real one."""
 
     def __init__(self, bad: set[int], largest: int = 10**9, fails_at: int = 10**9) -> None:
         self.bad, self.largest, self.fails_at = bad, largest, fails_at
-        self.taken: list[int] = []
+        self.delivered: list[int] = []
         self.posts = 0
 
     def __call__(self, body: bytes) -> str | None:
-        """Take a batch."""
+        """Receive a batch."""
         self.posts += 1
         if self.posts > self.fails_at:
             raise NotificationFailed("gone")
         numbers = [int(one["labels"]["number"]) for one in json.loads(body)]
         if len(body) > self.largest:
             return "too large"
-        self.taken += [number for number in numbers if number not in self.bad]
+        self.delivered += [number for number in numbers if number not in self.bad]
         bad = self.bad.intersection(numbers)
         return f"bad: {sorted(bad)}" if bad else None
 
@@ -46,7 +46,7 @@ class Picky:
 @settings(deadline=None)
 @given(st.integers(0, 700), st.sets(st.integers(0, 700), max_size=6), st.integers(1, 60))
 def test_every_alert_is_accounted_for_once(count: int, bad: set[int], fails_at: int) -> None:
-    """Each alert is accepted or refused, once; the refused are those that cannot be taken; before a failure, too."""
+    """Each alert is accepted or refused, once; only invalid ones are refused; before a failure, too."""
     alerts = [alert(number) for number in range(count)]
     receiver, sent = Picky(bad), Sent()
     for batch in batches(alerts):
@@ -56,7 +56,7 @@ def test_every_alert_is_accounted_for_once(count: int, bad: set[int], fails_at: 
     assert [one for one in alerts if number_of(one) not in bad] == sorted(sent.accepted, key=number_of)
     assert sent.fruitless is None
     assert sent.doubtful == []
-    assert set(receiver.taken) == set(range(count)) - bad
+    assert set(receiver.delivered) == set(range(count)) - bad
     assert all(reason == f"bad: [{number}]" for number, (_, reason) in zip(refused, sent.refused, strict=True))
 
     receiver, sent = Picky(bad, fails_at=fails_at), Sent()
@@ -65,13 +65,13 @@ def test_every_alert_is_accounted_for_once(count: int, bad: set[int], fails_at: 
             deliver(batch, receiver, sent)
     except NotificationFailed:
         assert receiver.posts == fails_at + 1
-    told = [one.labels for one in sent.accepted] + [one.labels for one, _ in sent.refused]
-    assert len(told) == len(set(told))
-    assert {int(one.labels[0][1]) for one in sent.accepted} <= set(receiver.taken)
+    notified = [one.labels for one in sent.accepted] + [one.labels for one, _ in sent.refused]
+    assert len(notified) == len(set(notified))
+    assert {int(one.labels[0][1]) for one in sent.accepted} <= set(receiver.delivered)
 
 
 def test_one_bad_alert_costs_few_requests() -> None:
-    """A batch is halved, not told one by one."""
+    """A refused batch is halved, not sent one by one."""
     receiver, sent = Picky({77}), Sent()
     (batch,) = batches([alert(number) for number in range(ALERTS)])
     deliver(batch, receiver, sent)
@@ -80,24 +80,24 @@ def test_one_bad_alert_costs_few_requests() -> None:
 
 
 def test_what_is_too_large_is_told_in_parts() -> None:
-    """Somebody who takes little at a time is told little at a time."""
+    """A server with a small limit receives small batches."""
     receiver, sent = Picky(set(), largest=1000), Sent()
     for batch in batches([alert(number, "x" * 300) for number in range(20)] + [alert(99, "x" * 3000)]):
         deliver(batch, receiver, sent)
-    assert sorted(receiver.taken) == list(range(20))
+    assert sorted(receiver.delivered) == list(range(20))
     assert [(one.labels[0][1], reason) for one, reason in sent.refused] == [("99", "too large")]
 
 
 @pytest.mark.parametrize("count", [ALERTS, 9, 13, 17, 40])
 def test_whoever_refuses_everything_is_not_asked_about_each(count: int) -> None:
-    """A batch of which nothing is taken is given up, and says so; its alerts are in doubt, not to blame."""
+    """A batch of which no alert is accepted is given up and reported; its alerts are in doubt, not refused."""
     receiver, sent = Picky(set(), largest=0), Sent()
     (batch,) = batches([alert(number) for number in range(count)])
     deliver(batch, receiver, sent)
     assert receiver.posts == sent.refusals <= FRUITLESS + SAMPLES
     assert not sent.accepted
-    told = [*sent.doubtful, *(one for one, _ in sent.refused)]
-    assert sorted(map(number_of, told)) == list(range(count))
+    notified = [*sent.doubtful, *(one for one, _ in sent.refused)]
+    assert sorted(map(number_of, notified)) == list(range(count))
     assert (sent.fruitless == "too large") == bool(sent.doubtful) == (count > 12)
 
 
@@ -107,7 +107,7 @@ def test_whoever_refuses_everything_is_not_asked_about_each(count: int) -> None:
 @example(set(range(ALERTS)) - {200})
 @example(set(range(0, ALERTS, 2)))
 def test_every_good_one_is_told_in_the_end(bad: set[int]) -> None:
-    """However many are bad, of what is told again without those that are known to be, all that is good is taken."""
+    """However many alerts are invalid, a retry without the known ones delivers all valid alerts."""
     left = [alert(number) for number in range(ALERTS)]
     receiver = Picky(bad)
     for _ in range(ALERTS):
@@ -120,7 +120,7 @@ def test_every_good_one_is_told_in_the_end(bad: set[int]) -> None:
         assert len(sent.doubtful) < len(left)
         left = sent.doubtful
     assert not left
-    assert set(receiver.taken) == set(range(ALERTS)) - bad
+    assert set(receiver.delivered) == set(range(ALERTS)) - bad
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""Single conditions, on samples as they are shown."""
+"""Single conditions, on samples as they are published."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,7 +18,7 @@ DAY = 86_400.0
 
 
 def seen(polls: dict[str, float], oldest: float | None = None) -> MetricSnapshot:
-    """Return what is seen of an archive that was read at these instants, a past that knows it included."""
+    """Return the snapshot of an archive that was read at these instants, with a window of samples."""
     blocks = [Block(families.HISTORY_LAST_POLL, Labels(("mode",), [list(polls)]), list(polls.values()))]
     if oldest is not None:
         blocks.append(single(families.REPOSITORY_OLDEST, oldest))
@@ -38,7 +38,7 @@ def seen(polls: dict[str, float], oldest: float | None = None) -> MetricSnapshot
     ],
 )
 def test_an_archive_lags_by_its_last_reading(polls: dict[str, float], lags: bool) -> None:
-    """Whatever way it was read; a mark that a clock set far ahead tells nothing, and hides none of the others."""
+    """Any mode of reading counts; a mark from a clock far ahead is ignored, and hides none of the others."""
     view = seen(polls, oldest=NOW - 2 * DAY)
     assert bool(conditions.archive_lagging(view).firing_series) == lags
     assert bool(conditions.purge_risk(view).firing_series) == lags
@@ -113,7 +113,7 @@ def test_bridge_is_silent(newest: float, clients: dict[str, float], silent: bool
 
 
 def test_a_poll_is_stuck_after_an_hour() -> None:
-    """Of each source by itself; between polls there is none to speak of."""
+    """The condition holds for each source by itself; between polls none holds."""
     block = Block(families.POLL_STARTED, Labels(("source",), [["repository", "rest"]]), [NOW - 3600, NOW - 3601])
     assert conditions.poll_stuck(MetricSnapshot([block], NOW, SampleWindow(), SourceStates())).firing_series == {
         (("source", "rest"),): 3601.0
@@ -122,7 +122,7 @@ def test_a_poll_is_stuck_after_an_hour() -> None:
 
 
 def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None) -> MetricSnapshot:
-    """Return what is seen of freshness sources that were read so many hours ago, by site and source."""
+    """Return the snapshot of freshness sources that were read so many hours ago, by site and source."""
     sites, sources = ([key[place] for key in hours] for place in (0, 1))
     labels = Labels(families.FRESHNESS_SOURCE_LAST_SUCCESS.labels, [sites, sources])
     block = Block(families.FRESHNESS_SOURCE_LAST_SUCCESS, labels, [NOW - ago * 3600 for ago in hours.values()])
@@ -132,7 +132,7 @@ def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None)
 
 
 def test_a_freshness_source_is_silent_after_three_hours() -> None:
-    """Each of each site by itself; one that was never read is not known, and no alert speaks of it."""
+    """The condition holds for each source of each site; a source that was never read is unknown and raises no alert."""
     found = conditions.freshness_source_silent(
         read({("default", "metadata"): 3.1, ("default", "job"): 0.0, ("marketing", "metadata"): 3.0})
     )
@@ -142,7 +142,7 @@ def test_a_freshness_source_is_silent_after_three_hours() -> None:
 
 @pytest.mark.parametrize(("up", "unknown"), [({"rest": True}, always), ({"rest": False}, always), ({}, never)])
 def test_freshness_sources_that_are_not_published(up: dict[str, bool], unknown: object) -> None:
-    """While the REST API is polled and none is published, nobody knows whether one is silent: alerts stay."""
+    """While the REST API is polled and no source is published, their state is unknown: alerts stay."""
     found = conditions.freshness_source_silent(read({}, up))
     assert found.firing_series == {}
     assert found.unknown is unknown

@@ -1,4 +1,4 @@
-"""A name server that takes long holds nobody up: not the next request, and not the end of the program."""
+"""A slow name server delays neither the next request nor the end of the program."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def test_a_resolver_that_answers_late() -> None:
 
 
 def test_names_are_looked_up(plain: str) -> None:
-    """An Alertmanager that is named, not numbered, is told again and again."""
+    """An Alertmanager by name is notified repeatedly."""
     alertmanager = Alertmanager(AlertmanagerOptions(plain.replace("127.0.0.1", "localhost")))
     for _ in range(3):
         assert len(alertmanager.send([alert()]).accepted) == 1

@@ -54,7 +54,7 @@ def test_long_labels_are_cut_and_stay_two() -> None:
 
 @given(st.dictionaries(st.sampled_from(["summary", "description", "error"]), ANYTHING))
 def test_annotations_have_no_controls(annotations: dict[str, str]) -> None:
-    """What stands in an annotation can be printed: no escape, no NUL, nothing that turns the text; newlines stay."""
+    """Annotations are printable: no escape, no NUL, no change of direction; newlines stay."""
     bounded = bounded_annotations(annotations)
     assert set(bounded) == {name for name, text in annotations.items() if text}
     text = "".join(bounded.values())
@@ -70,7 +70,7 @@ def test_annotations_keep_what_is_text() -> None:
 
 
 def test_long_annotations_are_cut() -> None:
-    """An error text of any length becomes one of bounded length that says so."""
+    """An error text of any length becomes one of bounded length that ends in a mark."""
     cut = bounded_annotations({"error": "x" * 10_000})["error"]
     assert len(cut) == MAX_ANNOTATION
     assert cut.endswith("x...")

@@ -1,4 +1,4 @@
-"""A courier tells an Alertmanager that dislikes some alerts, or all: the others are told, and little is asked."""
+"""The notifier delivers all other alerts when Alertmanager refuses some or all, with few requests."""
 
 import json
 import queue
@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.notifier import MAX_LOG_LINES, REFUSALS, Delivery, Notifier, Outbox
-from tests.support.raw_server import Answer, Asked, RawServer, reply
+from tests.support.raw_server import Answer, RawServer, ReceivedRequest, reply
 
 NOW, LOOK, MINUTE = 1_700_000_000.0, 15.0, 60.0
 Labels = dict[str, Any]
@@ -22,19 +22,19 @@ Labels = dict[str, Any]
 class Round:
     """A courier with a clock that a test moves."""
 
-    def __init__(self, stranger: RawServer, messages: list[Notification]) -> None:
+    def __init__(self, untrusted: RawServer, messages: list[Notification]) -> None:
         self.now = NOW
-        self.stranger = stranger
+        self.untrusted = untrusted
         self.receipts: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        self.notifier = Notifier(Alertmanager(AlertmanagerOptions(stranger.url)), lambda: self.now, self.receipts)
+        self.notifier = Notifier(Alertmanager(AlertmanagerOptions(untrusted.url)), lambda: self.now, self.receipts)
         self.notifier.outbox = Outbox(messages)
 
     def go(self, seconds: float = LOOK) -> list[list[Labels]]:
-        """Go on for so long and tell once; return the labels of each batch that was posted."""
+        """Advance the clock and send once; return the labels of each batch that was posted."""
         self.now += seconds
-        before = len(self.stranger.asked)
+        before = len(self.untrusted.received)
         self.notifier.deliver()
-        return [[one["labels"] for one in json.loads(asked.body)] for asked in self.stranger.asked[before:]]
+        return [[one["labels"] for one in json.loads(received.body)] for received in self.untrusted.received[before:]]
 
     def failed(self) -> int:
         """Return how many were counted as failed since the last time."""
@@ -55,15 +55,15 @@ def pairs(labels: dict[str, str], severity: str) -> Pairs:
     return tuple(sorted({**labels, "severity": severity}.items()))
 
 
-def disliking(word: str, taken: list[Labels], status: int = 403, said: str = "") -> Answer:
-    """Refuse whatever has a word in it, and take everything else."""
+def disliking(word: str, accepted: list[Labels], status: int = 403, output: str = "") -> Answer:
+    """Refuse alerts that contain a word, and accept all others."""
 
-    def answer(connection: socket.socket, asked: Asked) -> None:
-        if word.encode() in asked.body:
-            reply(status, said)(connection, asked)
+    def answer(connection: socket.socket, received: ReceivedRequest) -> None:
+        if word.encode() in received.body:
+            reply(status, output)(connection, received)
         else:
-            taken.extend(one["labels"] for one in json.loads(asked.body))
-            reply()(connection, asked)
+            accepted.extend(one["labels"] for one in json.loads(received.body))
+            reply()(connection, received)
 
     return answer
 
@@ -74,13 +74,16 @@ def of(logs: list[EventDict], event: str) -> list[EventDict]:
 
 
 def test_the_weightiest_are_told_first_and_alone() -> None:
-    """What has no stranger's names comes first, the critical before the others; it shares no batch with assets."""
+    """Alerts without names from Tableau come first, critical before others; they share no batch with assets."""
     own = [Notification(pairs({"alertname": name}, severity), {}, NOW, None, 1.0) for name, severity in OWN]
     messages = [message(0), message(1, severity="critical"), *own]
-    with RawServer(reply()) as stranger:
-        told = Round(stranger, messages).go()
-    assert [[one["severity"] for one in batch] for batch in told] == [["critical", "warning"], ["critical", "warning"]]
-    assert [one["alertname"] for one in told[0]] == ["TableauArchivePurgeRisk", "TableauHistoryFileBusy"]
+    with RawServer(reply()) as untrusted:
+        notified = Round(untrusted, messages).go()
+    assert [[one["severity"] for one in batch] for batch in notified] == [
+        ["critical", "warning"],
+        ["critical", "warning"],
+    ]
+    assert [one["alertname"] for one in notified[0]] == ["TableauArchivePurgeRisk", "TableauHistoryFileBusy"]
 
 
 OWN = (("TableauHistoryFileBusy", "warning"), ("TableauArchivePurgeRisk", "critical"))
@@ -89,59 +92,59 @@ OWN = (("TableauHistoryFileBusy", "warning"), ("TableauArchivePurgeRisk", "criti
 def test_what_was_refused_is_told_apart() -> None:
     """From the second minute on, one that is refused costs two requests: it is not among the others any more."""
     messages = [message(number, "<script>" if number == 7 else "fine") for number in range(600)]
-    taken: list[Labels] = []
-    with RawServer(disliking("<script>", taken)) as stranger:
-        course = Round(stranger, messages)
+    accepted: list[Labels] = []
+    with RawServer(disliking("<script>", accepted)) as untrusted:
+        course = Round(untrusted, messages)
         course.go()
-        assert len(taken) == 599
+        assert len(accepted) == 599
         for _ in range(3):
             assert course.go() == []
-        told = course.go()
-        assert [len(batch) for batch in told] == [256, 256, 87, 1, 0]
+        notified = course.go()
+        assert [len(batch) for batch in notified] == [256, 256, 87, 1, 0]
         # It is among the others again as soon as it is taken.
-        stranger.answer = reply()
+        untrusted.answer = reply()
         course.go(MINUTE)
         assert [len(batch) for batch in course.go(MINUTE)] == [256, 256, 88]
 
 
 @pytest.mark.parametrize("every", [2, 10])
 def test_many_are_disliked(every: int) -> None:
-    """However many are, all others are told within some minutes and then each minute; each round has a bound."""
+    """All other alerts are sent within some minutes and then each minute; each round is bounded."""
     messages = [message(number, "fine" if number % every else "<script>") for number in range(400)]
     good = {one.labels for one in messages if ("asset_name", "fine") in one.labels}
-    taken: list[Labels] = []
-    with RawServer(disliking("<script>", taken, 400, '"no"')) as stranger:
-        course = Round(stranger, messages)
+    accepted: list[Labels] = []
+    with RawServer(disliking("<script>", accepted, 400, '"no"')) as untrusted:
+        course = Round(untrusted, messages)
         for _ in range(8):
             # A round ends after the batch with which it has heard enough.
             assert len(course.go()) <= 2 * 2 * REFUSALS
-        taken.clear()
+        accepted.clear()
         for _ in range(4):
             course.go()
-    assert {tuple(sorted(labels.items())) for labels in taken} == good
+    assert {tuple(sorted(labels.items())) for labels in accepted} == good
 
 
 def test_whoever_refuses_everything() -> None:
-    """It is a failure of the whole, said once, and costs few requests; when it takes again, all are told soon."""
-    taken: list[Labels] = []
-    with RawServer(reply(400, '"read only"')) as stranger, capture_logs() as logs:
-        course = Round(stranger, [message(number) for number in range(2560)])
+    """It is a failure of the whole, logged once, and costs few requests; after recovery all are sent soon."""
+    accepted: list[Labels] = []
+    with RawServer(reply(400, '"read only"')) as untrusted, capture_logs() as logs:
+        course = Round(untrusted, [message(number) for number in range(2560)])
         assert all(len(course.go()) < 50 for _ in range(8))
         (failed,) = of(logs, "Alertmanager not notified; every alert is sent again")
         assert failed["error"].endswith("refuses every alert: read only: check its logs")
         assert not of(logs, "alert refused")
-        stranger.answer = disliking("<nothing>", taken)
+        untrusted.answer = disliking("<nothing>", accepted)
         for _ in range(5):
             course.go()
         assert len(of(logs, "Alertmanager notified again")) == 1
-    assert len({labels["asset_id"] for labels in taken}) == 2560
+    assert len({labels["asset_id"] for labels in accepted}) == 2560
 
 
 @pytest.mark.parametrize("status", [401, 403, 503])
 def test_whoever_answers_nobody(status: int) -> None:
     """A wrong password is one line, and two requests a round, however many alerts there are."""
-    with RawServer(reply(status)) as stranger, capture_logs() as logs:
-        course = Round(stranger, [message(number) for number in range(1000)])
+    with RawServer(reply(status)) as untrusted, capture_logs() as logs:
+        course = Round(untrusted, [message(number) for number in range(1000)])
         assert [len(course.go()) for _ in range(4)] == [2, 2, 2, 2]
     assert [entry["event"] for entry in logs] == ["Alertmanager not notified; every alert is sent again"]
 
@@ -154,8 +157,8 @@ def test_lines_about_refusals() -> None:
     ]
     messages += [message(number, "bad") for number in range(10, 16)]
     messages += [message(number) for number in range(100, 150)]
-    with RawServer(told_apart(lambda one: one.get("asset_name") != "fine")) as stranger, capture_logs() as logs:
-        course = Round(stranger, messages)
+    with RawServer(by_alert(lambda one: one.get("asset_name") != "fine")) as untrusted, capture_logs() as logs:
+        course = Round(untrusted, messages)
         course.go()
         course.go(MINUTE)
     lines = of(logs, "alert refused")
@@ -165,27 +168,27 @@ def test_lines_about_refusals() -> None:
     assert [line["alerts"] for line in of(logs, "more alerts refused")] == [17 - MAX_LOG_LINES]
 
 
-def told_apart(disliked: Callable[[Labels], bool]) -> Answer:
+def by_alert(disliked: Callable[[Labels], bool]) -> Answer:
     """Refuse a batch, in Alertmanager's way, where one of its alerts is disliked."""
 
-    def answer(connection: socket.socket, asked: Asked) -> None:
-        bad = any(disliked(one["labels"]) for one in json.loads(asked.body))
-        (reply(400, '"bad"') if bad else reply())(connection, asked)
+    def answer(connection: socket.socket, received: ReceivedRequest) -> None:
+        bad = any(disliked(one["labels"]) for one in json.loads(received.body))
+        (reply(400, '"bad"') if bad else reply())(connection, received)
 
     return answer
 
 
 def test_a_failure_counts_once_a_minute() -> None:
-    """However often it is tried, an alert that cannot be told counts once in the time after which it is told again."""
-    with RawServer(reply(503)) as stranger:
-        course = Round(stranger, [message(number) for number in range(300)])
+    """However often it is tried, an alert that cannot be sent counts once in each resend interval."""
+    with RawServer(reply(503)) as untrusted:
+        course = Round(untrusted, [message(number) for number in range(300)])
         for _ in range(5):
             for _ in range(4):
                 course.go()
             assert course.failed() == 300
-        stranger.answer = reply()
+        untrusted.answer = reply()
         course.go()
         assert course.failed() == 0
-        stranger.answer = reply(503)
+        untrusted.answer = reply(503)
         course.go(MINUTE)
         assert course.failed() == 300

@@ -1,4 +1,4 @@
-"""One site of several that is not read for hours: what becomes of the alerts about it, and which alert names it."""
+"""One site of several is not read for hours: the fate of its alerts, and the alert that names it."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -59,7 +59,7 @@ def publish_sources(polled: RestPollerHarness, read_at: Mapping[str, float]) -> 
 
 
 def go(polled: RestPollerHarness, alerting: NotifierHarness, read_at: dict[str, float], hours: float) -> None:
-    """Poll and look for alerts, for so long; ``read_at`` is when each site was last read."""
+    """Poll and evaluate for so long; ``read_at`` is when each site was last read."""
     until = polled.now + hours * HOUR
     while polled.now < until:
         polled.poll(after=2 * INTERVAL)
@@ -68,7 +68,7 @@ def go(polled: RestPollerHarness, alerting: NotifierHarness, read_at: dict[str, 
         publish_sources(polled, read_at)
         alerting.now = polled.now
         alerting.step()
-        # What a poll told is shown for three intervals: only every other evaluation needs a poll of its own.
+        # A poll's rows are published for three intervals: only every other evaluation needs a poll of its own.
         alerting.now = polled.now = polled.now + 2 * INTERVAL
         alerting.step()
 
@@ -94,7 +94,7 @@ def test_a_site_of_several_is_not_read(
 ) -> None:
     """Its assets vanish, two alerts fire, of which one names it, and the alerts of the other sites go on.
 
-    What the agent itself sent about its assets stays as it is: nobody knows whether it is over.
+    What the agent itself sent about its assets stays as it is: its end is unknown.
     """
     read_at: dict[str, float] = {}
     go(polled, alerting, read_at, 0.5)
@@ -138,10 +138,12 @@ def test_the_alert_of_an_asset_names_the_silent_source(
     publish_sources(polled, {FAILING: seconds(NOW), "default": polled.now})
     alerting.now = polled.now
     alerting.step()
-    told = [one for one in alertmanager.told if one.told_at == polled.now and one.name == "TableauAssetStale"]
+    notified = [
+        one for one in alertmanager.notified if one.notified_at == polled.now and one.name == "TableauAssetStale"
+    ]
     named = {
-        one.labels for one in told if "Metadata API of the site marketing has not been read" in str(one.annotations)
+        one.labels for one in notified if "Metadata API of the site marketing has not been read" in str(one.annotations)
     }
     assert {dict(labels)["site"] for labels in named} == {FAILING}
-    assert before <= {one.labels for one in told if not one.is_end}
+    assert before <= {one.labels for one in notified if not one.is_end}
     assert {dict(labels)["asset_type"] for labels in named} <= {"workbook", "datasource"}

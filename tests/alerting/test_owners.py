@@ -44,7 +44,7 @@ ROWS = (
 
 
 def test_owners() -> None:
-    """Each asset has its own, as far as known; what is not there has nobody."""
+    """Each asset has its own owner, as far as known; an absent asset has none."""
     owners = Owners(table(ROWS))
     assert owners.owner(("s", "datasource", "d0")) == Owner("ann", "Ann", "ann@x")
     assert owners.owner(("s", "datasource", "d1")) == Owner("bob", "", "")
@@ -76,11 +76,11 @@ def test_users_of_what_is_widely_used() -> None:
 
 
 def test_users_are_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are told, and however often: the same rows are asked once for a source."""
-    listed, asked = reading._listed, []
+    """However many alerts are sent, and however often: the same rows are read once for a source."""
+    listed, received = reading._listed, []
 
     def counted(texts: Iterable[str]) -> str:
-        asked.append(texts)
+        received.append(texts)
         return listed(texts)
 
     monkeypatch.setattr(reading, "_listed", counted)
@@ -88,4 +88,4 @@ def test_users_are_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         owners.users(("s", "datasource", "d0"))
         owners.users(("s", "datasource", "d1"))
-    assert len(asked) == 4
+    assert len(received) == 4

@@ -1,4 +1,4 @@
-"""What the agent raises of a real repository, and what it does not while that is silent."""
+"""Alerts on a real repository, and those held back while it is down."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def simulation() -> Iterator[Simulation]:
 
 @pytest.fixture
 def alertmanager() -> Iterator[FakeAlertmanager]:
-    """Who is told."""
+    """The Alertmanager that is notified."""
     with FakeAlertmanager() as receiver:
         yield receiver
 
@@ -63,9 +63,9 @@ def deployed(
     return found
 
 
-def names(told: Iterator[ReceivedAlert] | list[ReceivedAlert]) -> set[str]:
+def names(notified: Iterator[ReceivedAlert] | list[ReceivedAlert]) -> set[str]:
     """Return the alerts' names."""
-    return {one.name for one in told}
+    return {one.name for one in notified}
 
 
 def about_assets(alertmanager: FakeAlertmanager, now: float) -> set[tuple[tuple[str, str], ...]]:
@@ -86,7 +86,7 @@ def youngest(path: Path, simulation: Simulation, alertmanager: FakeAlertmanager)
 def test_a_repository_that_is_silent_for_an_hour(
     tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager
 ) -> None:
-    """One alert says so; no asset begins or ends to be stale, also not for an agent that was restarted meanwhile."""
+    """One alert reports it; no asset begins or ends to be stale, also not for an agent that was restarted meanwhile."""
     # The freshest asset becomes stale in the midst of the hour.
     critical = youngest(tmp_path / "probe", simulation, alertmanager) + 0.7 * HOUR
     deployment = deployed(tmp_path, simulation, alertmanager, critical=critical)
@@ -97,19 +97,19 @@ def test_a_repository_that_is_silent_for_an_hour(
     assert before
     simulation.postgres.stop()
     try:
-        told = len(alertmanager.told)
+        notified = len(alertmanager.notified)
         deployment.go(20 * MINUTE)
         deployment.restart()
         deployment.go(40 * MINUTE)
-        during = alertmanager.told[told:]
+        during = alertmanager.notified[notified:]
         assert names([one for one in during if one.labels not in before | ending]) == {SILENT}
         assert {one.labels for one in during if one.is_end} <= ending
         assert about_assets(alertmanager, deployment.now) == before
     finally:
         simulation.postgres.start()
-    told = len(alertmanager.told)
+    notified = len(alertmanager.notified)
     deployment.go(14 * MINUTE)
-    assert SILENT in names([one for one in alertmanager.told[told:] if one.is_end])
+    assert SILENT in names([one for one in alertmanager.notified[notified:] if one.is_end])
     begun = about_assets(alertmanager, deployment.now) - before - ending
     assert "TableauAssetStale" in {dict(labels)["alertname"] for labels in begun}
 
@@ -117,56 +117,56 @@ def test_a_repository_that_is_silent_for_an_hour(
 def test_the_counters_of_a_file_that_the_alerts_opened_first(
     tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager
 ) -> None:
-    """What the history counts is shown before the repository is asked, whoever opened the file."""
+    """The history's counters are published before the repository is read, whichever process opened the file."""
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR)
     deployment.go(MINUTE)
     deployment.restart()
     deployment.rule_manager.step()
-    shown: list[Block] = []
+    published: list[Block] = []
 
     def look() -> None:
         if deployment.store.status.source("repository").tried_at is None:
             blocks = deployment.store.blocks(deployment.now)
-            shown.extend(block for block in blocks if isinstance(block, Block) and block.family == HISTORY_ROWS)
+            published.extend(block for block in blocks if isinstance(block, Block) and block.family == HISTORY_ROWS)
 
     deployment.changed = look
     deployment.poller.poll()
-    assert shown
-    assert sum(value or 0 for value in shown[0].at(deployment.now)) > 0
+    assert published
+    assert sum(value or 0 for value in published[0].at(deployment.now)) > 0
 
 
 def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager) -> None:
-    """Hours, promise and owner; of a source who uses it and whom that concerns; of a refresh why it failed."""
+    """The annotations have hours, SLA and owner; of a source its users; of a refresh its error."""
     options = NotificationOptions(
         "https://runbooks.example", dashboard_url="https://grafana.example", tableau_url="https://tableau.example"
     )
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)
     deployment.go(8 * MINUTE)
-    last = {told.labels: told for told in alertmanager.told}
-    stale = [told for told in last.values() if told.name == "TableauAssetStale"]
+    last = {notified.labels: notified for notified in alertmanager.notified}
+    stale = [notified for notified in last.values() if notified.name == "TableauAssetStale"]
     assert stale
-    for told in stale:
-        labels, said = dict(told.labels), told.annotations
-        assert float(said["hours"]) >= float(said["promised"])
+    for notified in stale:
+        labels, texts = dict(notified.labels), notified.annotations
+        assert float(texts["hours"]) >= float(texts["promised"])
         assert (
-            f"{said['hours']} hours ago; its SLA is 1 hours (critical) and 0.5 hours (warning)" in said["description"]
+            f"{texts['hours']} hours ago; its SLA is 1 hours (critical) and 0.5 hours (warning)" in texts["description"]
         )
-        assert said["owner_email"].endswith("@example.com")
-        assert said["owner_email"] in said["owner"]
+        assert texts["owner_email"].endswith("@example.com")
+        assert texts["owner_email"] in texts["owner"]
         assert labels["content_owner"]
-        assert said["runbook_url"] == "https://runbooks.example/TableauAssetStale.md"
-        assert said["dashboard_url"] == (
+        assert texts["runbook_url"] == "https://runbooks.example/TableauAssetStale.md"
+        assert texts["dashboard_url"] == (
             f"https://grafana.example/d/tableau-freshness?var-site={labels['site']}&var-asset_id={labels['asset_id']}"
         )
         page = rf"https://tableau\.example/#/(site/{labels['site']}/)?{labels['asset_type']}s/[0-9]+"
-        assert re.fullmatch(page, said["asset_url"])
-        assert ("/site/" in said["asset_url"]) == (labels["site"] != "default")
-    used = [told.annotations for told in stale if "downstream" in told.annotations]
+        assert re.fullmatch(page, texts["asset_url"])
+        assert ("/site/" in texts["asset_url"]) == (labels["site"] != "default")
+    used = [notified.annotations for notified in stale if "downstream" in notified.annotations]
     assert used
-    assert all("@example.com" in said["downstream_owners"] for said in used)
-    failing = [told for told in last.values() if told.name == "TableauAssetRefreshFailing"]
+    assert all("@example.com" in texts["downstream_owners"] for texts in used)
+    failing = [notified for notified in last.values() if notified.name == "TableauAssetRefreshFailing"]
     assert failing
-    assert any(told.annotations.get("error") for told in failing)
+    assert any(notified.annotations.get("error") for notified in failing)
 
 
 @pytest.mark.parametrize("users", ["pseudonym", "none"])
@@ -178,27 +178,27 @@ def test_nobody_is_named_under_the_privacy_options(
     options = NotificationOptions(owner_email_label=True, include_errors=False)
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options, privacy=privacy)
     deployment.go(8 * MINUTE)
-    assert "TableauAssetStale" in names(alertmanager.told)
+    assert "TableauAssetStale" in names(alertmanager.notified)
     logins = {str(row["name"]) for row in simulation.company.tables["system_users"]}
-    for told in alertmanager.told:
-        everything = [*told.annotations.values(), *dict(told.labels).values()]
+    for notified in alertmanager.notified:
+        everything = [*notified.annotations.values(), *dict(notified.labels).values()]
         assert not any("@" in text for text in everything)
-        assert "error" not in told.annotations
-        assert "owner_email" not in dict(told.labels)
-        assert not logins & {dict(told.labels).get("content_owner"), told.annotations.get("owner")}
+        assert "error" not in notified.annotations
+        assert "owner_email" not in dict(notified.labels)
+        assert not logins & {dict(notified.labels).get("content_owner"), notified.annotations.get("owner")}
 
 
 def test_an_address_as_a_label(tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager) -> None:
-    """Where it is asked for, alerts about assets have their owner's address as a label, so that a route can use it."""
+    """With the option alerts about assets have their owner's address as a label, so that a route can use it."""
     options = NotificationOptions(owner_email_label=True)
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)
     deployment.go(8 * MINUTE)
-    for told in alertmanager.told:
-        assert dict(told.labels).get("owner_email") == told.annotations.get("owner_email")
-    before = {told.labels for told in alertmanager.told}
+    for notified in alertmanager.notified:
+        assert dict(notified.labels).get("owner_email") == notified.annotations.get("owner_email")
+    before = {notified.labels for notified in alertmanager.notified}
     deployment.restart()
     deployment.go(2 * MINUTE)
-    after = {told.labels for told in alertmanager.told}
+    after = {notified.labels for notified in alertmanager.notified}
     assert before <= after
     # No alert is there twice, with the address and without.
     assert len({tuple(pair for pair in labels if pair[0] != "owner_email") for labels in after}) == len(after)

@@ -1,4 +1,4 @@
-"""What counters were before, by an injected clock."""
+"""Earlier values of counters, by an injected clock."""
 
 import pytest
 
@@ -29,18 +29,18 @@ def seen(*values: tuple[float, float]) -> SampleWindow:
     ],
 )
 def test_growth_within_the_hour(values: list[tuple[float, float]], at: float, increase: float) -> None:
-    """What a counter gained within the hour counts, also over its falling; what it began with does not."""
+    """A counter's increase within the hour counts, also across its reset; its first value does not."""
     assert seen(*values).increase("family", KIND, BEGIN + at) == increase
 
 
 def test_it_does_not_grow_with_looking() -> None:
-    """A sample is kept where a value changed, for little longer than an hour."""
+    """A sample is retained where a value changed, for little longer than an hour."""
     past = seen(*((seconds, seconds // 3600) for seconds in range(0, 86_400, 15)))
     assert len(past.rows()) <= 3
 
 
 def test_a_clock_that_was_ahead() -> None:
-    """What was counted then is growth of now, for an hour; how long requests were kept then is forgotten."""
+    """The increase before a restart counts for an hour; the retention of that time is forgotten."""
     past = seen((0, 0), (60 + 30 * 24 * HOUR, 2), (120, 2))
     past.record_retention(37 * 24 * HOUR, BEGIN + 30 * 24 * HOUR)
     past.record_retention(5000.0, BEGIN + 120)
@@ -50,7 +50,7 @@ def test_a_clock_that_was_ahead() -> None:
 
 
 def test_it_goes_on_after_a_restart() -> None:
-    """What changed while nobody looked is growth of now; what did not is none."""
+    """A change between two evaluations is an increase of now."""
     for value, increase in ((2.0, 2.0), (5.0, 5.0)):
         retention = seen((0, 0), (60, 2)).rows()
         after = seen((600, value))

@@ -1,4 +1,4 @@
-"""No secret is seen anywhere: not in a line, not in a log at its loudest, not in what Python prints of an object."""
+"""No secret is in a line, in a log of any level, or in the repr of an object."""
 
 import base64
 import contextlib
@@ -14,7 +14,7 @@ import pytest
 from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, Authorization
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import PASSWORD, alert
-from tests.support.raw_server import Answer, Asked, RawServer, raw, reply, reset
+from tests.support.raw_server import Answer, RawServer, ReceivedRequest, raw, reply, reset
 
 TOKEN = "canary-of-the-token/+=~"
 GUISED = "s&<canary>\"é'/+ x"
@@ -24,23 +24,23 @@ PAIR = base64.b64encode(f"exporter:{PASSWORD}".encode()).decode()
 def echo(status: int, quoted: str = "{}") -> Answer:
     """Send back everything that came, as text or inside something."""
 
-    def answer(connection: socket.socket, asked: Asked) -> None:
-        kind, _, proof = asked.headers["authorization"].partition(" ")
-        known = f"{asked.headers} {base64.b64decode(proof).decode() if kind == 'Basic' else proof}"
-        reply(status, quoted.format(known))(connection, asked)
+    def answer(connection: socket.socket, received: ReceivedRequest) -> None:
+        kind, _, proof = received.headers["authorization"].partition(" ")
+        known = f"{received.headers} {base64.b64decode(proof).decode() if kind == 'Basic' else proof}"
+        reply(status, quoted.format(known))(connection, received)
 
     return answer
 
 
-def echo_first(connection: socket.socket, asked: Asked) -> None:
-    """Send back who asks, where a status should stand."""
-    connection.sendall(f"{asked.headers.get('authorization')}\r\n\r\n".encode())
+def echo_first(connection: socket.socket, received: ReceivedRequest) -> None:
+    """Send back the credentials in the place of the status."""
+    connection.sendall(f"{received.headers.get('authorization')}\r\n\r\n".encode())
 
 
-def echo_location(connection: socket.socket, asked: Asked) -> None:
+def echo_location(connection: socket.socket, received: ReceivedRequest) -> None:
     """Send us to a host that is called as the secret is."""
-    proof = asked.headers["authorization"].rpartition(" ")[2]
-    reply(307, Location=f"http://{proof}/")(connection, asked)
+    proof = received.headers["authorization"].rpartition(" ")[2]
+    reply(307, Location=f"http://{proof}/")(connection, received)
 
 
 @pytest.mark.attack("secrets")
@@ -71,19 +71,19 @@ def test_no_secret_is_seen(
 ) -> None:
     """Whatever is sent back, and however it fails: no password, no token, nothing that they can be read from."""
     caplog.set_level(logging.INFO)
-    said = []
-    with RawServer(answer) as stranger:
-        login = AlertmanagerOptions(stranger.url, lambda: authorization)
+    output = []
+    with RawServer(answer) as untrusted:
+        login = AlertmanagerOptions(untrusted.url, lambda: authorization)
         alertmanager = Alertmanager(login)
         for act in (alertmanager.version, lambda: alertmanager.send([alert()])):
             try:
-                said.append(repr(act()))
+                output.append(repr(act()))
             except NotificationFailed as error:
-                said += [str(error), repr(error), repr(error.__cause__)]
-        assert stranger.asked[0].headers["authorization"].split()[1] in (TOKEN, PAIR)
-    said += [repr(login), repr(alertmanager), repr(alertmanager._credentials())]
-    said += [record.getMessage() + str(record.exc_text) for record in caplog.records]
-    text = "\n".join([*said, *capsys.readouterr()])
+                output += [str(error), repr(error), repr(error.__cause__)]
+        assert untrusted.received[0].headers["authorization"].split()[1] in (TOKEN, PAIR)
+    output += [repr(login), repr(alertmanager), repr(alertmanager._credentials())]
+    output += [record.getMessage() + str(record.exc_text) for record in caplog.records]
+    text = "\n".join([*output, *capsys.readouterr()])
     for secret in (PASSWORD, TOKEN, PAIR, "canary-of"):
         assert secret not in text
 
@@ -105,11 +105,11 @@ ESCAPED: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("escape", ESCAPED.values(), ids=ESCAPED)
 @pytest.mark.parametrize("status", [400, 401, 404, 418, 422, 500])
 def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str], str]) -> None:
-    """Whoever quotes the password escaped is not quoted, be it as text, as JSON, or cut where reading ends."""
-    said = f"quoted {escape(GUISED)}"
-    for body in (said, json.dumps(said), json.dumps({"message": said}), " " * (65_536 - 16) + said):
-        with RawServer(reply(status, body)) as stranger:
-            alertmanager = Alertmanager(AlertmanagerOptions(stranger.url, lambda: ("exporter", GUISED)))
+    """An answer that quotes the escaped password is not quoted, be it as text, as JSON, or cut at the limit."""
+    output = f"quoted {escape(GUISED)}"
+    for body in (output, json.dumps(output), json.dumps({"message": output}), " " * (65_536 - 16) + output):
+        with RawServer(reply(status, body)) as untrusted:
+            alertmanager = Alertmanager(AlertmanagerOptions(untrusted.url, lambda: ("exporter", GUISED)))
             text = repr(alertmanager.send([alert()]))
             with pytest.raises(NotificationFailed) as caught:
                 alertmanager.version()
@@ -120,9 +120,9 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
 
 @pytest.mark.attack("secrets")
 def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
-    """Bytes of an answer that is none are not shown: they may be cut and escaped in any way."""
-    with RawServer(raw(f"{GUISED}\r\n\r\n".encode())) as stranger:
-        sent = Alertmanager(AlertmanagerOptions(stranger.url, lambda: ("exporter", GUISED))).send([alert()])
+    """Bytes of an invalid answer are not printed: they may be cut and escaped in any way."""
+    with RawServer(raw(f"{GUISED}\r\n\r\n".encode())) as untrusted:
+        sent = Alertmanager(AlertmanagerOptions(untrusted.url, lambda: ("exporter", GUISED))).send([alert()])
     assert "no HTTP: check alertmanager.urls" in (sent.failure or "")
     assert "canary" not in repr(sent) + caplog.text
 
@@ -131,16 +131,16 @@ def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("token", ["canary\nX-Other: y", "canary\r", " canary", "canaryé", "canary\x00", "canary "])
 def test_what_cannot_stand_in_a_header_is_not_sent(token: str) -> None:
     """A token with a line too many is a line of ours, without the token."""
-    with RawServer(reply()) as stranger:
-        sent = Alertmanager(AlertmanagerOptions(stranger.url, lambda: token)).send([alert()])
-        assert stranger.asked == []
+    with RawServer(reply()) as untrusted:
+        sent = Alertmanager(AlertmanagerOptions(untrusted.url, lambda: token)).send([alert()])
+        assert untrusted.received == []
     assert "has characters that no token has" in (sent.failure or "")
     assert "canary" not in repr(sent)
 
 
 def test_nothing_is_sent_where_nothing_is_configured() -> None:
     """Without a user and without a token there is no header of either."""
-    with RawServer(reply()) as stranger:
+    with RawServer(reply()) as untrusted:
         with contextlib.suppress(NotificationFailed):
-            Alertmanager(AlertmanagerOptions(stranger.url)).version()
-        assert "authorization" not in stranger.asked[0].headers
+            Alertmanager(AlertmanagerOptions(untrusted.url)).version()
+        assert "authorization" not in untrusted.received[0].headers

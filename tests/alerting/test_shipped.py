@@ -14,7 +14,7 @@ from exporter.alerting.rules import MINUTE, RULES, Rule
 from exporter.alerting.snapshot import ASSET
 from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.history.alert_store import OWNER_EMAIL
-from tests.alerts.shipped import ALERTS, EVERY, seconds
+from tests.alerts.shipped_rules import ALERTS, EVERY, seconds
 
 SHIPPED = {(rule["alert"], rule["labels"]["severity"]): rule for rule in ALERTS}
 # What needs the past of many counters is for Prometheus, which keeps it.
@@ -77,7 +77,7 @@ def test_each_alert_is_raised_by_the_agent_or_needs_a_past() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=identified)
 def test_the_same_times(rule: Rule) -> None:
-    """An alert fires after the same time, and is kept for the same time."""
+    """An alert fires after the same time, and is retained for the same time."""
     shipped = SHIPPED[rule.alert, rule.severity]
     assert rule.for_seconds == seconds(shipped["for"])
     assert rule.keep_firing_for_seconds == seconds(shipped.get("keep_firing_for", "0s"))
@@ -105,7 +105,7 @@ def test_the_same_sources_of_freshness() -> None:
 
 @pytest.mark.parametrize("name", ["TableauRepositoryUnreachable", "TableauRestUnreachable"])
 def test_what_inhibits_is_kept_until_both_see_again(name: str) -> None:
-    """After an outage Prometheus waits with assets, and the agent has kept them: until it has, nobody is told."""
+    """After an outage Prometheus waits with assets, and the agent keeps them: until then no notification is sent."""
     waited = max(seconds(rule["for"]) for key, rule in SHIPPED.items() if key[0] == "TableauAssetStale")
     kept = seconds(SHIPPED[name, "critical"]["keep_firing_for"])
     assert kept >= waited + 5 * MINUTE
@@ -113,14 +113,14 @@ def test_what_inhibits_is_kept_until_both_see_again(name: str) -> None:
 
 @pytest.mark.parametrize("severity", ["critical", "warning"])
 def test_what_inhibits_a_silent_source_outlasts_it(severity: str) -> None:
-    """After an outage the first poll reads the sources again: until their alerts have ended, nobody is notified."""
+    """After an outage the first poll reads the sources again: no notification precedes the end of their alerts."""
     kept = seconds(SHIPPED["TableauFreshnessSourceSilent", "warning"]["keep_firing_for"])
     assert seconds(SHIPPED["TableauRestUnreachable", severity]["keep_firing_for"]) >= kept + 5 * MINUTE
 
 
 @pytest.mark.parametrize("rule", RULES, ids=identified)
 def test_the_same_dashboard(rule: Rule) -> None:
-    """An alert leads to the same dashboard, with the same variables, whoever tells it."""
+    """An alert leads to the same dashboard, with the same variables, from Prometheus and from the agent."""
     address: str = SHIPPED[rule.alert, rule.severity]["annotations"]["dashboard_url"]
     labels = {"alertname": rule.alert, "severity": rule.severity, "site": "a b&c", "asset_id": "b6bf/9"}
     describer = Annotator(AssetContext(), dashboard_url="https://grafana.example")
@@ -131,12 +131,12 @@ def test_the_same_dashboard(rule: Rule) -> None:
 
 
 def test_labels_that_alerts_have_are_not_configured() -> None:
-    """Whatever tells one alert from another cannot be put on all of them."""
+    """A label that identifies alerts cannot be set on all of them."""
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
     others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS, families.EXPORT_FAILURES)
     pools = set(BRIDGE_SEEN.labels) - {"client"}
-    told_apart = {name for family in (*of, *others) for name in family.labels} | pools
-    assert told_apart | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
+    by_alert = {name for family in (*of, *others) for name in family.labels} | pools
+    assert by_alert | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
 
 
 def test_the_same_thresholds() -> None:

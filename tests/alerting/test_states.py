@@ -16,7 +16,7 @@ HOLDS, AWAY = RuleResult({ASSET: 30.0}), RuleResult({})
 
 
 def unknown(_labels: Mapping[str, str]) -> bool:
-    """Say that nothing is known."""
+    """Return unknown."""
     return True
 
 
@@ -24,14 +24,14 @@ SILENT = RuleResult({}, unknown)
 
 
 class Course:
-    """One rule's alerts, looked at every quarter of a minute."""
+    """One rule's alerts, evaluated every quarter of a minute."""
 
     def __init__(self) -> None:
         self.states = AlertStates([RULE])
         self.now = 1_000_000.0
 
     def go(self, found: RuleResult, seconds: float = 15.0) -> list[str]:
-        """Go on for so long, looking all the time; return the states of all alerts."""
+        """Evaluate for so long; return the states of all alerts."""
         until = self.now + seconds
         while self.now < until:
             self.now += 15.0
@@ -39,8 +39,8 @@ class Course:
                 self.states.fire(alert)
         return [alert.state for alert in self.states.all()]
 
-    def told(self) -> int:
-        """Return how many alerts are told to fire."""
+    def sent_as_firing(self) -> int:
+        """Return how many alerts are sent as firing."""
         return len(list(self.states.firing_to_send(self.now)))
 
 
@@ -54,7 +54,7 @@ def test_it_fires_when_its_condition_has_held_long_enough(course: Course) -> Non
     """Pending until the wait is over, firing from then on."""
     assert course.go(HOLDS, WAIT) == ["pending"]
     assert course.go(HOLDS) == ["firing"]
-    assert course.told() == 1
+    assert course.sent_as_firing() == 1
 
 
 def test_what_passes_soon_never_fires(course: Course) -> None:
@@ -65,42 +65,42 @@ def test_what_passes_soon_never_fires(course: Course) -> None:
 
 
 def test_it_ends_when_its_condition_was_away_long_enough(course: Course) -> None:
-    """It is told to fire while it is kept, not in the minutes in which it may end, and has ended after those."""
+    """It is sent as firing while it is retained, not in the minutes in which it may end, and has ended after those."""
     course.go(HOLDS, WAIT + 15)
     assert course.go(AWAY, KEEP - 75) == ["firing"]
-    assert course.told() == 1
+    assert course.sent_as_firing() == 1
     assert course.go(AWAY, 30) == ["firing"]
-    assert course.told() == 0
+    assert course.sent_as_firing() == 0
     assert course.go(AWAY, 60 + LATER_SECONDS) == ["resolved"]
 
 
 def test_it_goes_on_when_its_condition_comes_back(course: Course) -> None:
-    """While it is kept it is the same alert."""
+    """While it is retained it is the same alert."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()
     course.go(AWAY, KEEP)
     assert course.go(HOLDS) == ["firing"]
     assert list(course.states.all()) == [alert]
-    assert course.told() == 1
+    assert course.sent_as_firing() == 1
     assert course.go(AWAY, KEEP) == ["firing"]
 
 
 @pytest.mark.parametrize("firing", [False, True])
 def test_what_is_not_known_stays_as_it_is(course: Course, *, firing: bool) -> None:
-    """Where nobody knows, nothing fires and nothing ends, for however long."""
+    """While the condition is unknown, no alert fires and none ends, for however long."""
     course.go(HOLDS, WAIT + 15 if firing else WAIT)
     assert course.go(SILENT, 7200) == ["firing" if firing else "pending"]
 
 
 def test_what_was_seen_to_end_ends(course: Course) -> None:
-    """It needs no more to be known of: it would be told neither to fire nor to have ended."""
+    """It is dropped when it is no longer known: it would be sent neither as firing nor as ended."""
     course.go(HOLDS, WAIT + 15)
     course.go(AWAY)
     assert course.go(SILENT, KEEP + LATER_SECONDS) == ["resolved"]
 
 
-def test_an_end_is_owed_to_who_was_told(course: Course) -> None:
-    """Who took the alert is owed its end for a day, others for a quarter of an hour; so is who took the end."""
+def test_an_end_is_owed_to_notified_receivers(course: Course) -> None:
+    """A receiver of the alert, or of its end, is owed its end for a day, others for a quarter of an hour."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()
     alert.notified.add(ALERTMANAGER)
@@ -116,7 +116,7 @@ def test_an_end_is_owed_to_who_was_told(course: Course) -> None:
 
 
 def test_an_end_that_all_took_is_forgotten(course: Course) -> None:
-    """What nobody must be told of any more is gone, also from the history."""
+    """An alert that is owed to no receiver is removed, also from the history."""
     course.go(HOLDS, WAIT + 15)
     course.go(AWAY, KEEP + LATER_SECONDS + 15)
     (alert,) = course.states.all()
@@ -133,7 +133,7 @@ def test_an_end_that_all_took_is_forgotten(course: Course) -> None:
 
 
 def test_who_was_not_told_of_an_end_is_owed_the_next(course: Course) -> None:
-    """An alert that fires again before somebody took its end takes its place, and remembers who had it open."""
+    """An alert that fires again before its end was accepted replaces it, and retains its receivers."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()
     alert.notified |= {ALERTMANAGER, OTHER}
@@ -146,7 +146,7 @@ def test_who_was_not_told_of_an_end_is_owed_the_next(course: Course) -> None:
 
 
 def test_a_clock_that_is_set_back_delays_nothing(course: Course) -> None:
-    """What began in what is now the future begins now."""
+    """A start in the future becomes now."""
     course.go(HOLDS, 60)
     course.states.changed.clear()
     course.now -= 86_400
@@ -157,7 +157,7 @@ def test_a_clock_that_is_set_back_delays_nothing(course: Course) -> None:
 
 
 def test_what_no_rule_raises_any_more_ends(course: Course) -> None:
-    """An alert of an older program, or of a rule that was taken away, does not fire for ever."""
+    """An alert of an older program, or of a removed rule, does not fire for ever."""
     course.go(HOLDS, WAIT + 15)
     others = AlertStates([])
     others.restore(course.states.all())
@@ -181,14 +181,14 @@ def test_more_labels_are_another_line_of_the_history(course: Course) -> None:
 
 
 def late(course: Course, found: RuleResult, seconds: float) -> AlertStates:
-    """Go on with another agent, which cannot read yet what the first one left; return what it found meanwhile."""
+    """Continue with another agent, which cannot read the last one's alerts yet; return the alerts it found."""
     course.states = AlertStates([RULE])
     course.go(found, seconds)
     return course.states
 
 
 def test_an_end_that_is_read_late_ends_nothing_that_fires(course: Course) -> None:
-    """An end of before is over with what fired since; who had the alert open then still has it open."""
+    """An earlier end is over with the new alert; receivers that had the alert open still have it open."""
     course.go(HOLDS, WAIT + 15)
     (before,) = course.states.all()
     before.notified |= {ALERTMANAGER, OTHER}
@@ -202,7 +202,7 @@ def test_an_end_that_is_read_late_ends_nothing_that_fires(course: Course) -> Non
 
 
 def test_what_is_read_late_does_not_fire_again(course: Course) -> None:
-    """An alert that was seen to end since then has ended; whoever was told of it before is owed that end."""
+    """An alert that ended since then has ended; its earlier receivers are owed that end."""
     course.go(HOLDS, WAIT + 15)
     (before,) = course.states.all()
     before.notified.add(ALERTMANAGER)

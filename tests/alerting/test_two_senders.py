@@ -1,4 +1,4 @@
-"""From an extract that goes stale to the message that somebody reads: a real Prometheus and Alertmanager, both ways.
+"""From an extract that goes stale to its notification: a real Prometheus and Alertmanager, both ways.
 
 Minutes are seconds here, for the rules of Prometheus as for those of the agent.
 """
@@ -21,7 +21,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.receiver import WebhookReceiver
 from exporter.demo.simulation import Simulation
 from exporter.repository.connection import connect
-from tests.alerts.shipped import RULES
+from tests.alerts.shipped_rules import RULES
 from tests.support.agent_process import Agent
 from tests.support.prometheus import run_alertmanager, run_prometheus
 from tests.support.wait import until
@@ -32,7 +32,7 @@ STALE = "TableauAssetStale"
 
 @dataclass
 class Watch:
-    """A repository, its agent, who is told, and what arrived."""
+    """A repository, its agent, Alertmanager, and the notifications that arrived."""
 
     simulation: Simulation
     agent: Agent
@@ -42,7 +42,7 @@ class Watch:
     arrived: list[tuple[str, dict[str, Any]]]
 
     def messages(self, asset: str) -> list[str]:
-        """Return what was said of an asset being critically stale: firing or resolved, in order."""
+        """Return the notifications of a critically stale asset: firing or resolved, in order."""
         for notification in self.receiver.arrived():
             self.arrived += ((alert["status"], alert) for alert in notification["alerts"])
         return [
@@ -52,7 +52,7 @@ class Watch:
             and (alert["labels"]["alertname"], alert["labels"]["severity"]) == (STALE, "critical")
         ]
 
-    def said(self, asset: str) -> dict[str, str]:
+    def annotations_of(self, asset: str) -> dict[str, str]:
         """Return the annotations of the last message about an asset."""
         last: dict[str, str] = [
             alert["annotations"] for _, alert in self.arrived if alert["labels"].get("asset_id") == asset
@@ -85,14 +85,14 @@ class Watch:
         return found
 
     def ask(self, question: str) -> list[Any]:
-        """Ask Prometheus."""
+        """Query Prometheus."""
         query = urllib.parse.urlencode({"query": question})
         with urllib.request.urlopen(f"{self.prometheus}/api/v1/query?{query}") as answer:
             found: list[Any] = json.load(answer)["data"]["result"]
             return found
 
-    def told_again(self) -> None:
-        """Wait until Alertmanager was told of something twice more."""
+    def wait_for_batches(self) -> None:
+        """Wait until Alertmanager received two more batches."""
 
         def received() -> float:
             with urllib.request.urlopen(f"http://{self.alertmanager}/metrics") as answer:
@@ -177,19 +177,19 @@ def fresh_source(watch: Watch) -> str:
 
 
 def test_one_message_when_it_goes_stale_and_one_when_it_is_refreshed(watch: Watch) -> None:
-    """However many say so, people are told once that the extract is stale and who uses it, and once that it is not."""
+    """However many senders, one notification reports the stale extract and its users, and one its end."""
     asset = fresh_source(watch)
     everybody = {"agent", "prometheus"} if watch.prometheus else {"agent"}
     watch.refreshed(asset, 30.0)
     watch.until(lambda: watch.fires(asset) == everybody, "everybody says that it is stale")
     watch.until(lambda: watch.messages(asset), "people are told")
-    watch.told_again()
+    watch.wait_for_batches()
     assert watch.messages(asset) == ["firing"]
     watch.refreshed(asset, 0.1)
     watch.until(lambda: "resolved" in watch.messages(asset), "people are told that it is fresh")
     watch.until(lambda: not watch.fires(asset), "nobody says that it is stale")
-    watch.told_again()
+    watch.wait_for_batches()
     assert watch.messages(asset) == ["firing", "resolved"]
     if not watch.prometheus:
-        assert watch.said(asset)["downstream"]
-        assert "@example.com" in watch.said(asset)["downstream_owners"]
+        assert watch.annotations_of(asset)["downstream"]
+        assert "@example.com" in watch.annotations_of(asset)["downstream_owners"]

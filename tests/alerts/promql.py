@@ -31,7 +31,7 @@ class Selector:
 
 @dataclass(frozen=True)
 class Expression:
-    """What was read: the metrics, the labels of every grouping, and numbers outside of ``scalar()`` and ``offset``."""
+    """Parts of an expression: metrics, grouping labels, and numbers outside of ``scalar()`` and ``offset``."""
 
     selectors: tuple[Selector, ...]
     groupings: tuple[tuple[str, tuple[str, ...]], ...]

@@ -1,15 +1,15 @@
-"""What is wrong with an expression: families and labels that nobody exposes, and arithmetic that is not sound."""
+"""Faults of an expression: families and labels that are never exposed, and arithmetic that is not sound."""
 
 import re
 from collections.abc import Iterator
 
 from exporter import collectors
 from tests.alerts.promql import Expression, Selector, read
-from tests.alerts.shipped import RECORDS
+from tests.alerts.shipped_rules import RECORDS
 
 FAMILIES = {family.name: family for family in collectors.families()}
 TARGET = {"job", "instance"}
-# What is there beside our own families. An alert has more labels: those of what it is made of.
+# Metrics beside our own families. An alert has more labels: those of its expression.
 BESIDE = {
     "up": ("gauge", TARGET),
     "ALERTS": ("gauge", {"alertname", "alertstate", "severity", "site", *TARGET}),
@@ -21,11 +21,11 @@ OF_GAUGES = {"delta", "idelta", "deriv", "predict_linear", "max_over_time", "min
 
 
 def family_of(metric: str) -> tuple[str, set[str]]:
-    """Return the type of a metric and the labels that it may have; KeyError where nobody exposes it."""
+    """Return the type of a metric and its possible labels; raises KeyError for one that is never exposed."""
     if metric in BESIDE:
         return BESIDE[metric]
     if metric in RECORDS:
-        # A recording may keep any label of what it is made of.
+        # A recording rule may retain any label of its expression.
         selectors = read(str(RECORDS[metric]["expr"])).selectors
         labels = set[str]().union(*(family_of(each.metric)[1] for each in selectors if each.metric != metric))
         return "recorded", labels | set(RECORDS[metric].get("labels", {}))

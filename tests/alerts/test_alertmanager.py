@@ -1,4 +1,4 @@
-"""The example for Alertmanager: amtool takes it, alerts find their receivers, a real one inhibits consequences."""
+"""The example for Alertmanager: amtool accepts it, alerts find their receivers, a real one inhibits consequences."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.alerts.shipped import NAMES, ROOT
+from tests.alerts.shipped_rules import NAMES, ROOT
 from tests.support.components import require
 from tests.support.prometheus import QUIET, run_alertmanager
 from tests.support.wait import PATIENCE_SECONDS
@@ -55,7 +55,7 @@ ROUTES += [
 ]
 HOSTILE = 'Q3 <!channel> <https://evil.example|Open> & more\n• resolved TableauAssetStale: "all good"'
 OTHER = {**NAMED, "asset_id": "another"}
-# What fires, and what is silent because of it; each in a deployment of its own.
+# Firing alerts, and those they inhibit; each in a deployment of its own.
 INHIBITIONS: dict[str, tuple[list[dict[str, str]], set[str]]] = {
     "the agent is down": (
         [
@@ -150,7 +150,7 @@ def test_the_example_is_taken() -> None:
     ("labels", "receivers"), ROUTES, ids=lambda value: "-".join(value) if isinstance(value, list) else None
 )
 def test_alerts_find_their_receivers(labels: dict[str, str], receivers: list[str]) -> None:
-    """amtool routes an alert to those who must be told, and to no other."""
+    """amtool routes an alert to its receivers, and to no other."""
     command = [str(require("amtool")), "config", "routes", "test", f"--config.file={EXAMPLE}"]
     pairs = [f"{name}={value}" for name, value in labels.items()]
     result = subprocess.run(
@@ -190,7 +190,7 @@ def rendered(template: str, data: dict[str, Any], path: Path) -> str:
 
 @pytest.mark.parametrize("template", ["tableau.chat", "tableau.mail", "tableau.mail.html"])
 def test_messages_name_what_matters(template: str, tmp_path: Path) -> None:
-    """Mail and chat name the asset, hours, promise, owner, runbook, dashboard and page; and what has ended."""
+    """Mail and chat name the asset, hours, SLA, owner, runbook, dashboard and page; and the end."""
     words = {
         "summary": "Old.",
         "description": "Very old.",
@@ -215,7 +215,7 @@ def test_messages_name_what_matters(template: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("template", ["tableau.chat", "tableau.chat.title", "tableau.mail", "tableau.title"])
 def test_names_forge_no_line_and_call_nobody(template: str, tmp_path: Path) -> None:
-    """What strangers chose stays on its line; in chat it is neither a link nor a call."""
+    """Names from Tableau stay on their line; in chat they are neither a link nor a call."""
     labels = {"alertname": "TableauAssetStale", "severity": "critical", **NAMED}
     labels |= {"asset_name": HOSTILE, "content_owner": HOSTILE, "project": HOSTILE}
     words = {"summary": f"Old: {HOSTILE}", "description": HOSTILE, "runbook_url": "https://runbook"}
@@ -238,7 +238,7 @@ def test_names_forge_no_line_and_call_nobody(template: str, tmp_path: Path) -> N
 
 
 def test_names_cannot_break_a_mail(tmp_path: Path) -> None:
-    """What somebody called a workbook is text in a mail, whatever it looks like: the template is told to escape it."""
+    """A workbook's name is text in a mail, whatever it contains: the template escapes it."""
     labels = {
         "alertname": "TableauAssetStale",
         "severity": "critical",
@@ -257,7 +257,7 @@ def test_names_cannot_break_a_mail(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run an Alertmanager with the example's inhibitions and nobody to tell; give its address."""
+    """Run an Alertmanager with the example's inhibitions and no receiver; yield its address."""
     folder = tmp_path_factory.mktemp("alertmanager")
     example = yaml.safe_load(EXAMPLE.read_text())
     quiet = {**QUIET, "inhibit_rules": example["inhibit_rules"]}
@@ -265,8 +265,8 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://{address}"
 
 
-def asked(url: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-    """Ask until there is an answer."""
+def fetched(url: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+    """Request until there is an answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -285,18 +285,18 @@ def inhibited(alertmanager: str, deployment: str) -> set[str]:
     name = urllib.parse.quote(f'deployment="{deployment}"')
     return {
         f"{alert['labels']['alertname']} {alert['labels']['severity']}"
-        for alert in asked(f"{alertmanager}/api/v2/alerts?filter={name}")
+        for alert in fetched(f"{alertmanager}/api/v2/alerts?filter={name}")
         if alert["status"]["inhibitedBy"]
     }
 
 
 def raise_alerts(alertmanager: str, deployment: str, alerts: list[dict[str, str]]) -> None:
-    """Raise alerts in a deployment, and wait until they have been looked at: they are taken in order of arrival."""
+    """Raise alerts in a deployment, and wait until they are evaluated: they are read in order of arrival."""
     down = {"alertname": "TableauExporterDown", "severity": "critical"}
     last = [{**down, "deployment": f"after {deployment}"}]
     last.append({"alertname": "TableauJobsStandStill", "severity": "critical", "deployment": f"after {deployment}"})
     for some in ([{**alert, "deployment": deployment} for alert in alerts], last):
-        asked(f"{alertmanager}/api/v2/alerts", [{"labels": labels} for labels in some])
+        fetched(f"{alertmanager}/api/v2/alerts", [{"labels": labels} for labels in some])
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not inhibited(alertmanager, f"after {deployment}"):
         assert time.monotonic() < deadline
@@ -305,7 +305,7 @@ def raise_alerts(alertmanager: str, deployment: str, alerts: list[dict[str, str]
 
 @pytest.mark.parametrize("what", INHIBITIONS)
 def test_consequences_are_silent(what: str, alertmanager: str) -> None:
-    """A real Alertmanager inhibits what follows from something else, of the same deployment, and nothing more."""
+    """A real Alertmanager inhibits the consequences of an alert, of the same deployment, and nothing more."""
     alerts, silent = INHIBITIONS[what]
     raise_alerts(alertmanager, what, alerts)
     assert inhibited(alertmanager, what) == silent

@@ -1,4 +1,4 @@
-"""The rules on what the simulated Tableau shows: a real agent, scraped by a real Prometheus that evaluates them."""
+"""The rules on the simulated Tableau's metrics: a real agent, scraped by a real Prometheus that evaluates them."""
 
 import json
 import urllib.parse
@@ -18,14 +18,14 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
 from tests.alerts.promql import read
-from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
+from tests.alerts.shipped_rules import ALERTS, EVERY, RECORDS, RULES, identified
 from tests.support.agent_process import Agent
 from tests.support.prometheus import run_prometheus
 from tests.support.tenant import activity_files, activity_log_settings
 from tests.support.wait import until
 
 PATIENCE_SECONDS = 90.0
-# Says what is suspended.
+# Has which refreshes are suspended.
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 # What the simulated company has at any hour.
@@ -35,7 +35,7 @@ ALWAYS = {
     ("TableauAssetRefreshFailing", "warning"),
     ("TableauCollectorColumnMissing", "info"),
 }
-# What it never has, nor may have.
+# Families that it never has, nor may have.
 NEVER = {
     "TableauExporterDown",
     "TableauRepositoryUnreachable",
@@ -78,7 +78,7 @@ class ScrapedAgent:
     prometheus: str
 
     def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON
-        """Ask Prometheus' API; None while it does not answer."""
+        """Query Prometheus' API; None while it does not answer."""
         try:
             with urllib.request.urlopen(
                 f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
@@ -110,7 +110,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
         postgres=postgres18, database="alerts", version=VERSION, scale=SMALL, days=2, requests_per_day=300
     )
     rest = {"REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
-    # Nobody listens there.
+    # The address has no listener.
     rest["ALERTMANAGER__URLS"] = "http://127.0.0.1:9"
     rest["EXPORTS"] = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 1h}}]"
     with simulation, TableauServer(Estate.of(simulation.company)) as server, ExitStack() as stack:
@@ -129,13 +129,13 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_what_is_wrong_in_the_demo_is_raised(watched: ScrapedAgent) -> None:
-    """Stale, failing and suspended assets and a revoked right are alerts; what is well is none."""
+    """Stale, failing and suspended assets and a revoked right are alerts; healthy ones are none."""
     watched.until(lambda: watched.raised() >= ALWAYS, f"raised: {watched.raised()}")
     assert {name for name, _ in watched.raised()} & NEVER == set()
 
 
 def test_every_rule_is_evaluated(watched: ScrapedAgent) -> None:
-    """Prometheus finds no fault in evaluating any rule on what is really there: each match has one partner."""
+    """Prometheus evaluates every rule on the demo's metrics without a fault: each match has one partner."""
     watched.until(watched.rules, "every rule was evaluated")
     watched.until(lambda: watched.raised() >= ALWAYS, "assets were there meanwhile")
     assert len(watched.rules()) == len(EVERY)
@@ -157,17 +157,17 @@ def test_an_asset_is_raised_with_one_severity(watched: ScrapedAgent) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
 def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: ScrapedAgent) -> None:
-    """The agent shows each family of the alert's expression, so that it can fire at all."""
-    wanted, asked = [str(rule["expr"])], set[str]()
+    """The agent publishes each family of the alert's expression, so that it can fire at all."""
+    wanted, fetched = [str(rule["expr"])], set[str]()
     while wanted:
         for selector in read(wanted.pop()).selectors:
             if selector.metric in RECORDS:
-                wanted += [RECORDS[selector.metric]["expr"]] if selector.metric not in asked else []
-            asked.add(selector.metric)
-    named = asked - RECORDS.keys() - {"up"}
+                wanted += [RECORDS[selector.metric]["expr"]] if selector.metric not in fetched else []
+            fetched.add(selector.metric)
+    named = fetched - RECORDS.keys() - {"up"}
 
-    def shown() -> bool:
+    def rendered() -> bool:
         return named <= {name for name, _ in watched.agent.metrics()}
 
-    # What is polled each second is left out for a moment where a poll takes three.
-    watched.until(shown, f"it shows {named}")
+    # A family polled each second is absent for a moment where a poll takes three.
+    watched.until(rendered, f"it shows {named}")

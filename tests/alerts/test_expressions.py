@@ -1,4 +1,4 @@
-"""What the rules ask Prometheus: families and labels that exist, and arithmetic that is sound."""
+"""The families and labels of the rules exist, and their arithmetic is sound."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.alerts.promql import read
-from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RUNBOOKS, identified
+from tests.alerts.shipped_rules import ALERTS, EVERY, RECORDS, RUNBOOKS, identified
 from tests.alerts.soundness import faults
 
 # No thresholds: nothing, one, seconds of an hour.
@@ -50,7 +50,7 @@ def test_no_alert_carries_its_target(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
 def test_the_questions_of_the_runbooks_are_sound(path: Path) -> None:
-    """A runbook asks for known families and labels too."""
+    """The queries of a runbook use known families and labels too."""
     questions = re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL)
     assert [fault for question in questions for fault in faults(read(question))] == []
 
@@ -79,5 +79,5 @@ def test_the_questions_of_the_runbooks_are_sound(path: Path) -> None:
     ],
 )
 def test_unsound_expressions_are_found(expression: str, fault: str) -> None:
-    """What these tests forbid is noticed."""
+    """The forbidden expressions are detected."""
     assert fault in list(faults(read(expression)))

@@ -1,4 +1,4 @@
-"""The shipped rules: promtool takes them, its tests pass, and each alert has all that an alert must have."""
+"""The shipped rules: promtool accepts them, its tests pass, and each alert has all required parts."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.alerts.shipped import (
+from tests.alerts.shipped_rules import (
     ALERTS,
     ASSET,
     EVERY,
@@ -56,7 +56,7 @@ def test_the_tests_of_the_rules_pass(path: Path) -> None:
 
 
 def test_groups_are_evaluated_in_the_order_of_the_rules() -> None:
-    """promtool evaluates groups in any order unless told, and thresholds come before what they are for."""
+    """promtool evaluates groups in any order by default, and thresholds come before the alerts that use them."""
     order = [group["name"] for group in GROUPS]
     assert [yaml.safe_load(path.read_text())["group_eval_order"] for path in TESTS] == [order] * len(TESTS)
 
@@ -64,16 +64,16 @@ def test_groups_are_evaluated_in_the_order_of_the_rules() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alert_has_its_three_tests(name: str) -> None:
     """It fires, it does not fire, and it bears that data is missing; each severity that it has fires alone."""
-    asked = [case for case in CASES if case.alert == name]
+    case_of = [case for case in CASES if case.alert == name]
     severities = {rule["labels"]["severity"] for rule in ALERTS if rule["alert"] == name}
-    assert {case.fires[0] for case in asked if case.says.startswith("fires")} == severities
-    assert all(len(case.fires) == 1 for case in asked if case.says.startswith("fires"))
-    assert [case for case in asked if case.says.startswith("does not fire") and not case.fires]
-    missing = [case for case in asked if case.says.startswith("data missing")]
+    assert {case.fires[0] for case in case_of if case.says.startswith("fires")} == severities
+    assert all(len(case.fires) == 1 for case in case_of if case.says.startswith("fires"))
+    assert [case for case in case_of if case.says.startswith("does not fire") and not case.fires]
+    missing = [case for case in case_of if case.says.startswith("data missing")]
     assert missing
-    # That there is no data is what this one says.
+    # This one fires on missing data.
     assert any(case.fires for case in missing) == (name == "TableauExporterDown")
-    assert {case.says.partition(":")[0] for case in asked} == {"fires", "does not fire", "data missing"}
+    assert {case.says.partition(":")[0] for case in case_of} == {"fires", "does not fire", "data missing"}
 
 
 def test_no_test_is_for_an_alert_that_is_gone() -> None:
@@ -97,7 +97,7 @@ def test_each_alert_says_what_an_alert_must(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
 def test_each_alert_leads_to_its_dashboard(rule: dict[str, Any]) -> None:
-    """The dashboard is the one that its runbook names; what the alert says of site and asset is chosen there."""
+    """The dashboard is the one that its runbook names, with the alert's site and asset selected."""
     address, _, chosen = rule["annotations"]["dashboard_url"].partition("?")
     (named,) = re.findall(r"/d/(tableau-[a-z-]+)\b", (RUNBOOKS / f"{rule['alert']}.md").read_text())
     store = json.loads((ROOT / f"grafana/dashboards/{named.removeprefix('tableau-')}.json").read_text())
@@ -118,16 +118,16 @@ def _labels_of_its_tests(alert: str) -> set[str]:
         label
         for path in TESTS
         for test in yaml.safe_load(path.read_text())["tests"]
-        for asked in test["alert_rule_test"]
-        if asked["alertname"] == alert
-        for seen in asked["exp_alerts"]
+        for case_of in test["alert_rule_test"]
+        if case_of["alertname"] == alert
+        for seen in case_of["exp_alerts"]
         for label in seen["exp_labels"]
     }
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
 def test_each_alert_stands_two_missed_polls(rule: dict[str, Any]) -> None:
-    """``for`` is longer than two polls of the source that it looks at, but where the expression counts over an hour."""
+    """``for`` is longer than two polls of its source, but where the expression counts over an hour."""
     if rule["alert"] in EVENTS:
         assert "increase(" in rule["expr"]
     elif "rest" in rule["expr"] and "collisions" not in rule["expr"]:
@@ -145,9 +145,9 @@ def test_alerts_of_assets_carry_what_a_router_needs(rule: dict[str, Any]) -> Non
         set(alert["exp_labels"])
         for document in documents
         for test in document["tests"]
-        for asked in test["alert_rule_test"]
-        if asked["alertname"] == rule["alert"]
-        for alert in asked["exp_alerts"]
+        for case_of in test["alert_rule_test"]
+        if case_of["alertname"] == rule["alert"]
+        for alert in case_of["exp_alerts"]
     ]
     assert {*ASSET, "severity"} in seen
     # An owner who is not known is a label that is not there; a deployment is a label of the scrape configuration.
@@ -156,12 +156,12 @@ def test_alerts_of_assets_carry_what_a_router_needs(rule: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("rule", [rule for rule in ALERTS if "Asset" in rule["alert"]], ids=identified)
 def test_alerts_of_assets_outlast_a_restart(rule: dict[str, Any]) -> None:
-    """They are kept while their data is away for a moment: nobody is told that a stale asset is well again."""
+    """They are retained while their data is away for a moment: no notification reports a stale asset as resolved."""
     assert seconds(rule["keep_firing_for"]) == 300
 
 
 def test_silent_sources_are_named_by_the_same_text() -> None:
-    """Each description that depends on a refresh being read asks for silent sources by the same query."""
+    """Each description that depends on a refresh being read names silent sources by the same query."""
     parts = [
         re.findall(r"{{ range printf .*?{{ end }}", rule["annotations"]["description"])
         for rule in ALERTS
@@ -173,7 +173,7 @@ def test_silent_sources_are_named_by_the_same_text() -> None:
 
 
 def test_critical_begins_where_warning_ends() -> None:
-    """The warning of a stale asset is kept for as long as the critical one is pending."""
+    """The warning of a stale asset is retained for as long as the critical one is pending."""
     critical, warning = [rule for rule in ALERTS if rule["alert"] == "TableauAssetStale"]
     assert critical["labels"]["severity"] == "critical"
     assert warning["keep_firing_for"] == critical["for"]
@@ -187,7 +187,7 @@ def test_names_are_given_once() -> None:
 
 
 def test_the_job_is_the_one_that_is_scraped() -> None:
-    """The rules ask for the job that README.md and compose.yaml scrape."""
+    """The rules select the job that README.md and compose.yaml scrape."""
     (job,) = set(re.findall(r'job="(\w+)"', " ".join(rule["expr"] for rule in EVERY)))
     assert f"job_name: {job}\n" in (ROOT / "README.md").read_text()
     assert f"job_name: {job}\n" in (ROOT / "deploy/compose/prometheus.yml").read_text()

@@ -14,7 +14,7 @@ from exporter.alerting.rules import NOT_EVALUATED
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from tests.alerts.shipped import NAMES, RUNBOOKS
+from tests.alerts.shipped_rules import NAMES, RUNBOOKS
 from tests.support.components import require
 
 # What the agent raises besides, of its own rules.
@@ -42,13 +42,13 @@ def test_each_runbook_has_its_parts(name: str) -> None:
 
 
 def test_the_questions_of_the_runbooks_parse(tmp_path: Path) -> None:
-    """promtool accepts every expression that a runbook shows."""
-    asked = [
+    """promtool accepts every expression of a runbook."""
+    fetched = [
         block
         for path in sorted(RUNBOOKS.glob("*.md"))
         for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL)
     ]
-    records = [{"record": f"question:{number}", "expr": part} for number, part in enumerate(asked)]
+    records = [{"record": f"question:{number}", "expr": part} for number, part in enumerate(fetched)]
     path = tmp_path / "rules.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": records}]}))
     subprocess.run([require("promtool"), "check", "rules", path], check=True)
@@ -66,7 +66,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "path", [path for path in EVERY_RUNBOOK if SQL.search(path.read_text())], ids=lambda path: path.stem
 )
 def test_the_questions_to_the_history_are_taken(path: Path, history: Path) -> None:
-    """DuckDB takes every SQL that a runbook shows: tables and columns are those of the history."""
+    """DuckDB accepts every SQL of a runbook: tables and columns are those of the history."""
     with duckdb.connect(str(history), read_only=True) as connection:
         for question in SQL.findall(path.read_text()):
             connection.execute(question).fetchall()

@@ -1,7 +1,7 @@
 """Attackers of the agent's port, in a process of their own: run as ``python -m tests.archive.attackers PORT IDLE``.
 
 Connections that send nothing, guesses of passwords and malformed requests, all at once, until standard input ends. The
-line "attacking" on standard output says that the connections are there, the last line, JSON, how often what was done.
+line "attacking" on standard output reports the connections, the last line, JSON, the number of each attack.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ Attack = Callable[[int], Awaitable[str]]
 
 
 class Attackers:
-    """All of them; ``counts`` has how often each attack was made, by what became of it."""
+    """All of them; ``counts`` has how often each attack was made, by its outcome."""
 
     def __init__(self, port: int, idle: int) -> None:
         self.counts: Counter[str] = Counter()
@@ -37,7 +37,7 @@ class Attackers:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Open the idle connections, say so, and attack until standard input ends."""
+        """Open the idle connections, report them, and attack until standard input ends."""
         while len(self._held) < self._idle:
             await asyncio.gather(*(self._attempt(self._hold, number) for number in range(100)))
         print("attacking", flush=True)  # noqa: T201 - what the test waits for

@@ -15,7 +15,7 @@ __all__ = ["source", "template"]
 
 @pytest.fixture
 def postgres(postgres15: Postgres) -> Postgres:
-    """Debian's PostgreSQL; a module that needs both says so."""
+    """Debian's PostgreSQL; a module that needs both requests it."""
     return postgres15
 
 
@@ -33,7 +33,7 @@ def naming_harness(source: Source, tmp_path: Path) -> PollerHarness:
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No table is small: it is read fast unless an exact reading is asked for."""
+    """No table is small: it is read fast unless an exact read is requested."""
     monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
 
 

@@ -1,4 +1,4 @@
-"""What was committed, on whichever server, kept outside of them: a server that goes back forgets what it knew."""
+"""The commits of every server, kept outside of them: a server that goes back forgets its own."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -22,21 +22,21 @@ class Ledger:
         self._given_up: set[Key] = set()
 
     def poll(self, source: Source, *, exact: bool = True) -> None:
-        """Poll a source that nobody writes to meanwhile; what it holds is owed from then on."""
+        """Poll a source without other writers; its rows are owed from then on."""
         self.note(source)
         self._harness.polled(exact=exact)
         if exact:
             assert self._harness.mode() in {"exact", "full"}
         there = source.run("SELECT id, created_at, completed_at, status FROM http_requests")
         if source.run("SELECT pg_is_in_recovery()") == [(False,)]:
-            # What is gone before its completion was seen is final without it, also when a backup puts it back.
+            # A row removed before its completion was read is final without it, also when a backup puts it back.
             waiting = {key for key, versions in self._owed.items() if not any(at for at, _ in versions)}
             self._given_up |= waiting - {(row[0], row[1]) for row in there}
         if self._harness.mode() != "fast":
             self._add(self._owed, there)
 
     def note(self, source: Source) -> None:
-        """Write down what was committed there, before it is lost."""
+        """Record the rows committed there, before they are lost."""
         self._add(
             self._committed, source.run("SELECT DISTINCT id, created_at, completed_at, status FROM truth.versions")
         )

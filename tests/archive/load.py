@@ -66,7 +66,7 @@ class Load:
             with connect(self._parameters) as connection:
                 connection.execute("SET synchronous_commit = off")
                 self._write(connection, number, chance)
-        except BaseException as error:  # noqa: BLE001 - shown when the block ends
+        except BaseException as error:  # noqa: BLE001 - raised when the block ends
             self._failures.append(error)
 
     def _write(self, connection: "Connection[Any]", number: int, chance: Random) -> None:

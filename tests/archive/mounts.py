@@ -13,7 +13,7 @@ PAGE = 4096
 
 
 class Disk:
-    """A small disk; a file takes up its room."""
+    """A small disk; a file fills it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Disk]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Make a folder read-only for everybody, root too: it is mounted upon itself."""
+    """Make a folder read-only for every account, root too: it is mounted upon itself."""
     _mount(folder, "--bind", str(folder))
     try:
         _run("mount", "-o", "remount,ro,bind", str(folder))
@@ -62,7 +62,7 @@ def _mount(folder: Path, *what: str) -> None:
 
 
 def _unmount(folder: Path) -> None:
-    # Whoever still looks at it keeps it until then.
+    # A process that still uses it holds it until then.
     _run("umount", "--lazy", str(folder))
 
 

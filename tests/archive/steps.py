@@ -1,4 +1,4 @@
-"""A writer by chance that writes when it is told to: what it does between two polls is the same for the same seed."""
+"""A seeded writer in single steps: its writes between two polls are the same for the same seed."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ class Steps:
             step(source)
 
     def end(self) -> None:
-        """Commit what is open; or forget it, when its server is gone."""
+        """Commit the open transaction; or forget it, when its server is gone."""
         while self._slow:
             self._commit(self._slow.pop())
 
@@ -77,7 +77,7 @@ class Steps:
         connection.execute(INSERT, [number, created_at, completed_at, 200 if completed_at else None])
 
     def _use_block(self, source: Source) -> None:
-        """Insert a request with an id of a block that was taken earlier, in any order."""
+        """Insert a request with an id of an earlier block, in any order."""
         if not self._block:
             first = -100 * self._instants - 100
             self._block = self._chance.sample(range(first, first + 10), 10)

@@ -1,4 +1,4 @@
-"""Seeded courses of a writer and a poller: whatever the order, what the database knows to be true is archived once."""
+"""Seeded sequences of a writer and a poller: in any order, each request that was committed is archived once."""
 
 from collections.abc import Callable
 from random import Random
@@ -62,7 +62,7 @@ REMOVALS = {
 def test_removals_in_any_order(
     source: Source, harness: PollerHarness, tally: Tally, remove: Callable[[Source], None]
 ) -> None:
-    """The table is emptied or rewritten at any time, and the ids that were free are given again."""
+    """The table is emptied or rewritten at any time, and the ids that were free are reused."""
     source.tell_the_truth()
     ledger = Ledger(harness)
     for seed in range(times(1, 100)):
@@ -83,7 +83,7 @@ def test_removals_in_any_order(
 @pytest.mark.fault(4)
 @pytest.mark.usefixtures("fast")
 def test_an_hour_long_transaction(source: Source, harness: PollerHarness, tally: Tally) -> None:
-    """What a transaction commits after an hour is archived when an exact poll is due next, however many came before."""
+    """A transaction that commits after an hour is archived by the next exact poll, however many came before."""
     source.tell_the_truth()
     ledger = Ledger(harness)
     modes = set()
@@ -109,7 +109,7 @@ def test_an_hour_long_transaction(source: Source, harness: PollerHarness, tally:
 @pytest.mark.fault(10)
 @pytest.mark.parametrize("completed", [False, True])
 def test_an_id_used_again(source: Source, harness: PollerHarness, completed: bool) -> None:
-    """A request whose id was given to another one is gone, and archived as it was read last; both are kept."""
+    """A request whose id was given to another one is gone, and archived as it was read last; both are retained."""
     source.request(1, completed_at="2025-11-19 10:00:01" if completed else None)
     harness.polled()
     source.run("DELETE FROM http_requests")

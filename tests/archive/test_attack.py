@@ -37,7 +37,7 @@ USER = ("prometheus", "right")
 
 
 class Prometheus:
-    """Scrapes as Prometheus does, each time over a connection of its own; a scrape without an answer takes for ever."""
+    """Scrapes as Prometheus does, each over a new connection; a scrape without an answer counts as endless."""
 
     def __init__(self, agent: Agent) -> None:
         self.seconds: list[float] = []
@@ -62,7 +62,7 @@ class Prometheus:
 
     @property
     def figures(self) -> str:
-        """What the long run is for."""
+        """Check the agent under a long attack."""
         failed = self.seconds.count(math.inf)
         return (
             f"{len(self.seconds)} scrapes, {failed} without an answer, p99 {self.p99:.3f} s,"
@@ -86,7 +86,7 @@ class Prometheus:
 
 
 class Attack:
-    """The attackers' process; ``counts`` has, in the end, what they did."""
+    """The attackers' process; ``counts`` has, in the end, the number of each attack."""
 
     def __init__(self, agent: Agent) -> None:
         port = httpx.URL(agent.url).port

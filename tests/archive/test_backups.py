@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("way", ["running", "stopped"])
 def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
-    """The server goes back to a backup and gives the same ids and transactions again: both generations are kept."""
+    """The server goes back to a backup and reuses ids and transactions: both generations are retained."""
     harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(harness)
     with Steps(19) as steps:
@@ -28,7 +28,7 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
             steps.write(primary)
             ledger.poll(primary)
         steps.end()
-        # What was copied while the server was stopped needs no recovery: its statistics go on as well.
+        # A copy of a stopped server needs no recovery: its statistics go on as well.
         backup, restores = (primary.backup(), times(2, 40)) if way == "running" else (primary.copied(), times(1, 20))
         for restored in range(1, restores + 1):
             for exact in (True, False, True):
@@ -53,7 +53,7 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("way", ["pg_upgrade", "pg_dump"][: times(1, 2)])
 def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
-    """The repository moves to PostgreSQL 18: it is told as restored, and the same history goes on."""
+    """The repository moves to PostgreSQL 18: it is reported as restored, and the same history goes on."""
     harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(harness)
     with Steps(26) as steps:
@@ -78,7 +78,7 @@ def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way:
 
 @contextmanager
 def _moved(old: Cluster, component: str) -> Iterator[Cluster]:
-    """Move what a cluster holds to another one, as pg_dump and pg_restore do it."""
+    """Move the rows of a cluster to another one, as pg_dump and pg_restore do it."""
     dump = old.program("pg_dump", "--format=custom", f"--dbname={DATABASE}")
     with cluster(component) as newer:
         newer.hang_up()

@@ -12,8 +12,8 @@ from tests.support.source import Source
 pytestmark = pytest.mark.fault(43)
 
 HOUR, DAY = 3600.0, 86_400.0
-# People whom the company does not know: each user is one.
-PEOPLE = 100_000
+# Users outside of the company: each one is a person.
+PERSONS = 100_000
 JUMPS = {
     "an hour back": -HOUR,
     "a day back": -DAY,
@@ -46,8 +46,8 @@ def ago(seconds: float) -> datetime:
 def _requests(source: Source, first: int, last: int) -> None:
     """Write requests of the last hour, each of a person of its own, and an open one after them."""
     for number in range(first, last):
-        source.request(number, created_at=ago(number), completed_at=ago(number - 1), user_id=PEOPLE + number)
-    source.request(last, created_at=ago(last), completed_at=None, user_id=PEOPLE + last)
+        source.request(number, created_at=ago(number), completed_at=ago(number - 1), user_id=PERSONS + number)
+    source.request(last, created_at=ago(last), completed_at=None, user_id=PERSONS + last)
 
 
 def _complete(source: Source, number: int) -> None:
@@ -56,7 +56,7 @@ def _complete(source: Source, number: int) -> None:
 
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
 def test_requests(jump: float, source: Source, harness: PollerHarness) -> None:
-    """What is open when the clock jumps, there or back, is completed later; marks and people are then true again."""
+    """Open requests are completed after a jump of the clock, there or back; marks and active users are right again."""
     _requests(source, 1, 10)
     harness.polled(exact=True)
     harness.now += jump
@@ -80,11 +80,11 @@ def test_requests(jump: float, source: Source, harness: PollerHarness) -> None:
     marks = harness.history.totals.marks
     assert marks["poll:exact"] == pytest.approx(harness.now)
     assert marks["newest"] == pytest.approx(time.time() - 21, abs=60)
-    # Nobody is invented. Those who came while the clock was behind are counted when they come again.
+    # No user is invented. Users of the time with a late clock are counted when they return.
     behind = jump < -HOUR
     assert len(harness.history.totals.seen.people) == (21 if behind else 30)
     assert (harness.history.totals.seen.seen_at <= time.time()).all()
-    source.request(31, created_at=ago(0), completed_at=ago(0), user_id=PEOPLE + 15)
+    source.request(31, created_at=ago(0), completed_at=ago(0), user_id=PERSONS + 15)
     harness.polled(exact=True)
     assert len(harness.history.totals.seen.people) == (22 if behind else 30)
 
@@ -106,13 +106,13 @@ def test_an_open_request_of_a_clock_set_right(source: Source, harness: PollerHar
 
 @pytest.mark.usefixtures("fast")
 def test_the_exact_reading_is_not_put_off(jump: float, source: Source, harness: PollerHarness) -> None:
-    """After a jump the next exact reading is due at once or in time, and finds what the fast ones cannot."""
+    """After a jump the next exact read is due at once or in time, and finds the rows that fast ones cannot."""
     source.requests(100_000, 100_100)
     harness.polled()
     harness.now += jump
     harness.polled()
     harness.now -= jump
-    # Committed late, far below the ids that a fast reading looks at.
+    # Committed late, far below the ids that a fast read covers.
     source.requests(1, 5)
     harness.now += 2000
     harness.polled()
@@ -121,12 +121,12 @@ def test_the_exact_reading_is_not_put_off(jump: float, source: Source, harness: 
 
 
 def test_nothing_is_pruned_wrongly(jump: float, source: Source, harness: PollerHarness) -> None:
-    """The retention removes what it would have removed with a right clock, give or take a day."""
+    """The retention removes the rows of a right clock, within a day."""
     harness.retention = timedelta(days=30)
     harness.restart()
     for number, days in enumerate((0, 1, 28, 31, 32), 1):
         source.request(number, created_at=ago(days * DAY), completed_at=ago(days * DAY))
-    # A request that claims to be of the future does not stretch what is believed.
+    # A request that claims to be of the future does not extend the window.
     source.request(9, created_at=ago(-8 * 365 * DAY), completed_at=ago(0))
     harness.polled(exact=True)
     harness.now += jump
@@ -141,7 +141,7 @@ def test_nothing_is_pruned_wrongly(jump: float, source: Source, harness: PollerH
 
 
 def test_names_and_logins(jump: float, source: Source, harness: PollerHarness) -> None:
-    """A name that changes afterwards is the latest, and logins of meanwhile are kept."""
+    """A name that changes afterwards is the latest, and logins of meanwhile are retained."""
     source.run("UPDATE users SET login_at = NULL")
     user, person = source.run("SELECT id, system_user_id FROM users ORDER BY id LIMIT 1")[0]
     source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(3000), user)

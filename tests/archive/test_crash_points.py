@@ -98,7 +98,7 @@ def test_a_crash_while_the_history_is_created(source: Source, tmp_path: Path, ta
 @pytest.mark.slow
 @pytest.mark.fault(39)
 def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statement that fails voids its transaction; the poll says so, and the next one archives everything once."""
+    """A failing statement voids its transaction; the poll reports it, and the next one archives everything once."""
     harness = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     connect = duckdb.connect
     failures, succeeded = 0, False

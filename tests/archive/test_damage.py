@@ -1,4 +1,4 @@
-"""A damaged file: DuckDB refuses it, or what stands in it; the agent says so once, serves, and waits for a good one."""
+"""DuckDB refuses a damaged file or its content; the agent logs it once, serves, and waits for a good one."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -82,18 +82,18 @@ def versions(source: Source, harness: PollerHarness) -> Sequence[bytes]:
 def test_whatever_is_damaged(
     damage: Damage, source: Source, harness: PollerHarness, versions: Sequence[bytes], tmp_path: Path, tally: Tally
 ) -> None:
-    """A damaged file stops no poll with a defect: it is said what to do, and a good file in its place goes on."""
+    """A damaged file raises no unexpected error: the line names the remedy, and a good file in its place goes on."""
     chance = random.Random(damage.__name__)
     found = 0
     for run in range(100):
-        # Where the bytes are that are read is chance: until some were damaged nothing is shown.
+        # Which bytes are read is chance: until some of them are damaged no fault is found.
         if run >= times(2, 100) and found:
             break
         path = tmp_path / f"{run}.duckdb"
         path.write_bytes(damage(chance, versions))
         damaged = PollerHarness(source.readonly, path)
         source.requests(200_000 + run * 10, 200_000 + run * 10 + 4)
-        # Not all that is damaged is read at once, and nothing tells of a stale block that is whole.
+        # Not all that is damaged is read at once, and a stale block that is whole has no fault.
         if not damaged.poll(exact=True):
             found += 1
             assert "nothing is archived until a backup is put back" in damaged.errors()["http_requests"]
@@ -127,7 +127,7 @@ def _flipped_pages(file: bytes) -> bytes:
 
 
 def test_the_agent_serves_and_waits_for_a_good_file(source: Source, tmp_path: Path) -> None:
-    """Damaged while it runs: said once, no poll succeeds, pages are served, and a good file is used without restart."""
+    """Damage at run time is logged once, no poll succeeds, pages are served, and a good file needs no restart."""
     source.requests(1, 100)
     with Agent(tmp_path, source.readonly) as agent:
         agent.polled()
@@ -151,7 +151,7 @@ def test_the_agent_serves_and_waits_for_a_good_file(source: Source, tmp_path: Pa
 
 
 def test_a_damaged_file_at_start(source: Source, tmp_path: Path) -> None:
-    """An agent that starts on a damaged file listens, says what to do, and begins anew when the file is moved away."""
+    """An agent that starts on a damaged file listens, logs the remedy, and begins anew when the file is moved away."""
     source.requests(1, 100)
     (tmp_path / "history.duckdb").write_bytes(b"no history" * 10_000)
     with Agent(tmp_path, source.readonly) as agent:

@@ -1,4 +1,4 @@
-"""Another server takes over, with all that was committed or without the last of it, or stands in for a while."""
+"""Another server replaces the primary, with all commits or without the last of them, or for a while."""
 
 import contextlib
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def _harness(primary: Cluster, path: Path) -> PollerHarness:
 @pytest.mark.fault(20)
 @pytest.mark.usefixtures("fast")
 def test_failover(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """A standby that has everything takes over, again and again; the agent finds it among its hosts."""
+    """A complete standby is promoted, again and again; the agent finds it among its hosts."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     active = primary
@@ -60,7 +60,7 @@ LOSSES = [("socket", True), ("address", False), ("address", True), ("socket", Fa
 @pytest.mark.fault(21)
 @pytest.mark.usefixtures("fast")
 def test_failover_that_lost_its_tail(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """Ids and transactions that the lost tail had are given again, unseen if need be: both generations are kept."""
+    """Ids and transactions that the lost tail had are reused, unseen if need be: both generations are retained."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     active = primary
@@ -91,7 +91,7 @@ def test_failover_that_lost_its_tail(primary: Cluster, tmp_path: Path, tally: Ta
 @pytest.mark.fault(22)
 @pytest.mark.usefixtures("fast")
 def test_a_lagging_standby_and_back(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """What a standby has not yet received is neither gone nor undone; back at the primary nothing is missing."""
+    """Commits that a standby lacks are neither removed nor undone; back at the primary none is missing."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     given_up = "SELECT count(*) FROM http_requests WHERE completed_at IS NULL"
@@ -157,18 +157,18 @@ def test_a_recovery_conflict(primary: Cluster, tmp_path: Path, tally: Tally, mon
 
 
 def _conflict(primary: Cluster, other: Standby, cause: str) -> None:
-    """Let recovery find the reading in its way, and end it; a reading that waits to be taken ends only afterwards."""
-    told = other.server.log.read_text().count("recovery still waiting")
+    """Recovery cancels a read that conflicts with it; one whose rows are already received ends afterwards."""
+    reported = other.server.log.read_text().count("recovery still waiting")
     for statement in CAUSES[cause]:
         primary.run(statement)
-    # VACUUM leaves it to others to write down what it logged; a standby receives only what is written down.
+    # VACUUM leaves it to others to flush its log; a standby receives only flushed records.
     primary.run("CHECKPOINT")
     written = primary.position()
     waits = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn OR EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
     until(
         lambda: (
             other.run(waits, written) == [(True,)]
-            or other.server.log.read_text().count("recovery still waiting") > told
+            or other.server.log.read_text().count("recovery still waiting") > reported
         )
     )
 
@@ -192,7 +192,7 @@ def _in_the_way(patch: pytest.MonkeyPatch, moment: str, happens: Callable[[], No
 
 @pytest.mark.usefixtures("fast")
 def test_a_crash_that_the_postmaster_outlives(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """After one of its processes was killed, a server gives transaction ids again that it had not yet written down."""
+    """After one of its processes was killed, a server reuses transaction ids that it had not yet written down."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     for seed in range(times(1, 10)):

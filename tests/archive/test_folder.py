@@ -1,4 +1,4 @@
-"""The history's folder becomes read-only, or goes away: one line says so, the agent serves on, and needs no restart."""
+"""The history's folder becomes read-only, or disappears: one line reports it; the agent needs no restart."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -51,8 +51,8 @@ def test_while_the_agent_runs(
     source.requests(1, 100)
     agent.polled()
     with agent.between_polls():
-        befallen = befalls(folder)
-        befallen.__enter__()
+        incidents = befalls(folder)
+        incidents.__enter__()
         source.requests(101, 110)
     try:
         agent.until(lambda: agent.value("tableau_collector_success", collector="http_requests") == 0, "it fails")
@@ -61,7 +61,7 @@ def test_while_the_agent_runs(
         assert agent.value("tableau_history_rows_total", table="http_requests") == 100
         assert agent.logged().count("the history was not written") == 1
     finally:
-        befallen.__exit__(None, None, None)
+        incidents.__exit__(None, None, None)
     agent.until(lambda: agent.value("tableau_history_rows_total", table="http_requests") == 110, "it goes on")
     assert (agent.value("tableau_history_incidents_total", kind="file_unwritable") or 0) > 0
     assert agent.query("SELECT count(*), count(DISTINCT id) FROM http_requests") == [(110, 110)]
@@ -88,7 +88,7 @@ def test_removed_and_made_again(source: Source, folder: Path, agent: Agent) -> N
 def test_at_start(
     befalls: Callable[[Path], AbstractContextManager[None]], source: Source, tmp_path: Path, folder: Path
 ) -> None:
-    """An agent that cannot write its history from the start ends with one line that says what to do."""
+    """An agent that cannot write its history from the start ends with one line that names the remedy."""
     with befalls(folder):
         agent = Agent(tmp_path, source.readonly, HISTORY__PATH=str(folder / "history.duckdb"))
         assert agent.start(wait=False).process.wait(60.0) == 1

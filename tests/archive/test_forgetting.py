@@ -1,4 +1,4 @@
-"""Who was there in which hour is forgotten in time, whatever is collected and whatever the options say later."""
+"""Hours of active users are removed in time, with any collector and any later options."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.support.poller_harness import COLLECTORS, PollerHarness
 from tests.support.source import Source
 
 DAY = 86_400.0
-PEOPLE = "SELECT count(*) FROM people_by_hour"
+PERSONS = "SELECT count(*) FROM people_by_hour"
 
 
 @pytest.fixture
@@ -18,16 +18,16 @@ def harness(source: Source, tmp_path: Path) -> PollerHarness:
     made = PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=("content", *COLLECTORS))
     source.request(None, user_id=7)
     made.polled(exact=True)
-    assert made.query(PEOPLE) == [(1,)]
+    assert made.query(PERSONS) == [(1,)]
     return made
 
 
 def test_at_once_when_people_are_hidden(harness: PollerHarness) -> None:
-    """The first poll under ``privacy.users: none`` leaves nobody there."""
+    """The first poll under ``privacy.users: none`` removes all users."""
     harness.privacy = Privacy(users="none")
     harness.restart()
     harness.polled()
-    assert harness.query(PEOPLE) == [(0,)]
+    assert harness.query(PERSONS) == [(0,)]
 
 
 @pytest.mark.parametrize("left", [("content", "http_requests"), ("content",)])
@@ -36,15 +36,15 @@ def test_after_nine_days_when_nobody_counts(harness: PollerHarness, left: tuple[
     harness.collectors = left
     harness.restart()
     harness.polled()
-    assert harness.query(PEOPLE) == [(1,)]
+    assert harness.query(PERSONS) == [(1,)]
     harness.now += 10 * DAY
     harness.polled()
-    assert harness.query(PEOPLE) == [(0,)]
+    assert harness.query(PERSONS) == [(0,)]
 
 
 def test_also_while_the_source_is_silent(harness: PollerHarness) -> None:
-    """A repository that is away for long keeps nobody in the table."""
+    """A repository that is down for long leaves no user in the table."""
     harness.parameters["password"] = "wrong"
     harness.now += 10 * DAY
     assert not harness.poll()
-    assert harness.query(PEOPLE) == [(0,)]
+    assert harness.query(PERSONS) == [(0,)]

@@ -54,7 +54,7 @@ def emptied(source: Source) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the disk may be full: what makes DuckDB write there, how much room is left, and what DuckDB then says."""
+    """The place of a full disk: the write that fills it, the room left, and DuckDB's message."""
 
     befalls: Callable[[Source], None]
     most_free: int
@@ -84,11 +84,11 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PLACES)
 def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the disk is full, the polls say so once, and with room again everything is archived once."""
+    """Wherever the disk is full, the polls report it once, and with room again everything is archived once."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 5000)
     place = PLACES[name]
     chance = random.Random(name)
-    said = set()
+    errors = set()
     for run in range(times(1, 9)):
         path = disk.folder / str(run) / "history.duckdb"
         path.parent.mkdir()
@@ -99,11 +99,11 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
         place.befalls(source)
         archived = {*harness.ids()} if place.known else set()
         disk.leave(chance.randint(place.least_free, place.most_free))
-        said |= _failed(harness)
+        errors |= _failed(harness)
         if chance.random() < 0.5:
             # The agent is restarted meanwhile.
             harness.restart()
-            said |= _failed(harness)
+            errors |= _failed(harness)
         disk.clear()
         harness.polled(exact=True)
         there = {number for (number,) in source.run("SELECT id FROM http_requests")} | archived
@@ -118,22 +118,22 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
         source.run("TRUNCATE http_requests")
         source.run("ALTER TABLE http_requests DROP COLUMN IF EXISTS tenant")
         shutil.rmtree(path.parent)
-    assert all("nothing is archived until there is more room" in error for error in said)
-    assert any(place.says in error for error in said)
+    assert all("nothing is archived until there is more room" in error for error in errors)
+    assert any(place.says in error for error in errors)
 
 
 def _failed(harness: PollerHarness) -> set[str]:
-    """Poll while the disk is full; return what was said."""
+    """Poll while the disk is full; return the logged errors."""
     with capture_logs() as logged:
         for _ in range(POLLS):
             assert not harness.poll(exact=True)
-    said = [event["error"] for event in logged if event["event"].startswith("the history was not written")]
-    assert len(said) == len(set(said))
-    return set(said)
+    errors = [event["error"] for event in logged if event["event"].startswith("the history was not written")]
+    assert len(errors) == len(set(errors))
+    return set(errors)
 
 
 def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
-    """With room for the log alone the rows are archived: the log keeps them, and the next checkpoint takes them in."""
+    """With room for the log alone the rows are archived: the next checkpoint moves them into the file."""
     harness = PollerHarness(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
     log = disk.folder / "history.duckdb.wal"
     source.requests(1, 2000)
@@ -182,7 +182,7 @@ def test_a_crash_and_then_no_room(memory: str, source: Source, disk: Disk) -> No
 
 
 def test_the_agent_serves_on(source: Source, disk: Disk, tmp_path: Path) -> None:
-    """An agent whose disk fills up says so once, serves what it has, and archives again when there is room."""
+    """An agent whose disk fills up logs it once, serves its state, and archives again when there is room."""
     source.requests(1, 100)
     path = disk.folder / "history.duckdb"
     with Agent(tmp_path, source.readonly, HISTORY__PATH=str(path)) as agent:

@@ -59,7 +59,7 @@ def test_an_outlier_does_not_hide_the_others(source: Source, harness: PollerHarn
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
 def test_fast_readings_at_the_ends(source: Source, harness: PollerHarness, number: int) -> None:
-    """Beside the largest or the smallest id, requests are still read fast, and what is open is completed."""
+    """Beside the largest or the smallest id, requests are still read fast, and open ones are completed."""
     source.request(number, completed_at=None)
     harness.polled(exact=True)
     source.requests(1, 20)
@@ -94,7 +94,7 @@ def test_odd_instants(source: Source, harness: PollerHarness, created_at: str | 
     source.run("UPDATE http_requests SET status = 201")
     harness.polled()
     harness.polled(exact=True)
-    # What was created long ago is final at once, anything else waits.
+    # Requests created long ago are final at once, all others wait.
     assert harness.open_ids() == ([] if created_at in {"-infinity", "4713-01-01 BC", "0001-01-01"} else [2])
     source.run("UPDATE http_requests SET completed_at = 'infinity', status = 202 WHERE id = 2")
     harness.polled()
@@ -161,7 +161,7 @@ def test_everything_null(source: Source, harness: PollerHarness) -> None:
 
 @pytest.fixture
 def ascii_source(postgres: Postgres) -> Iterator[Source]:
-    """A database that promises nothing about its bytes."""
+    """A database whose encoding (SQL_ASCII) validates no bytes."""
     name = f"ascii_{secrets.token_hex(6)}"
     with connect(postgres.admin()) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'".encode())

@@ -1,4 +1,4 @@
-"""SIGKILL from outside, at chosen and at random moments of a poll: the next poll completes what was left, once."""
+"""SIGKILL at chosen and at random moments of a poll: the next poll archives the missing rows, once."""
 
 import random
 import signal
@@ -28,7 +28,7 @@ KILLS_EACH = 15
 
 @dataclass(frozen=True)
 class Victim:
-    """A process that polls, and what can be seen of it from outside."""
+    """A process that polls, observed from outside."""
 
     process: BaseProcess
     history: Path
@@ -95,7 +95,7 @@ def _few(*_: object, **__: object) -> int:
 
 
 def _poll(parameters: Mapping[str, str | int], path: Path, has_read: Path, *, by_ranges: bool) -> None:
-    """Poll in a process of its own, saying when rows have been read."""
+    """Poll in a process of its own, reporting when rows have been read."""
     if by_ranges:
         batching.estimated_batch_rows = _few
         batching.batch_rows = _few

@@ -1,4 +1,4 @@
-"""A table too large for one statement is read by several; nobody waits for the agent longer than one may take."""
+"""A table too large for one statement is read by several; no other session waits longer than for one statement."""
 
 import contextlib
 import threading
@@ -14,7 +14,7 @@ from exporter.self_metrics import EXACT_INTERVAL
 from tests.support.poller_harness import PollerHarness
 from tests.support.source import Source
 
-# TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
+# TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner has the cost.
 SLOW = """
     CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 100000 AS
     'BEGIN PERFORM pg_sleep({}); RETURN true; END'
@@ -22,7 +22,7 @@ SLOW = """
 
 
 def make_slow(source: Source, seconds: float) -> None:
-    """Let every row cost so many seconds whoever reads it with a reader's rights."""
+    """Let every row cost so many seconds for a session with a reader's rights."""
     source.run(SLOW.format(seconds))
     source.run("CREATE POLICY slow ON http_requests USING (slow())")
     source.run("ALTER TABLE http_requests ENABLE ROW LEVEL SECURITY")
@@ -78,7 +78,7 @@ def test_more_is_new_in_a_window_than_in_a_range(
 def test_a_statement_that_takes_too_long(
     source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
-    """What the server has no time for at once is read by smaller and smaller parts, in the same poll."""
+    """Rows that exceed the server's time are read by smaller and smaller parts, in the same poll."""
     monkeypatch.setattr("exporter.poller.batching.MIN_ROWS", 10)
     monkeypatch.setattr("exporter.poller.batching.FIRST_BATCH_ROWS", 300)
     source.requests(1, 300)
@@ -96,7 +96,7 @@ def test_a_statement_that_takes_too_long(
 
 
 def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, harness: PollerHarness) -> None:
-    """However many statements a reading has, whoever waits for its lock waits no longer than one of them may take."""
+    """However many statements a read has, a session that waits for its lock waits no longer than for one of them."""
     source.requests(1, 3)
     make_slow(source, 1.5)
     _give_statements(harness, 4.0)
@@ -113,7 +113,7 @@ def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, ha
 
 
 def test_a_reader_that_stands_still_is_hung_up_on(source: Source, harness: PollerHarness) -> None:
-    """A copy that nobody takes off the wire holds its lock no longer than the server waits for a word of the reader."""
+    """A stalled COPY holds its lock no longer than the server's timeout for the client."""
     source.run(
         "INSERT INTO http_requests (id, http_referer)"
         " SELECT n, repeat(md5(n::text), 300) FROM generate_series(1, 6000) AS n"
@@ -132,7 +132,7 @@ def test_a_reader_that_stands_still_is_hung_up_on(source: Source, harness: Polle
 def test_exact_readings_come_rarer_while_they_take_long(
     source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reading that took two minutes is not repeated for forty; one that is quick again brings the interval back."""
+    """A read of two minutes is not repeated for forty; a quick one restores the interval."""
     monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
     harness.polled(exact=True)
     opening, took = TableReader.open, 120.0

@@ -18,7 +18,7 @@ from tests.support.source import Source
 SECONDS = float(os.environ.get("ARCHIVE_SECONDS", times(12, 1800)))
 COMMITS_A_SECOND = 500
 SEED = 5
-# What the second half may take more than the first: buffers of DuckDB, and the labels and people met only then.
+# Growth allowed in the second half: buffers of DuckDB, and the labels and users of that half.
 GROWTH_MB = 48.0
 CLEANUP_SECONDS = 90.0
 
@@ -37,7 +37,7 @@ def test_five_hundred_commits_a_second(
         HostileWriter(source.parameters, SEED, sessions=4),
         Load(source.parameters, SEED, COMMITS_A_SECOND) as load,
     ):
-        # What it takes to begin is no growth.
+        # The memory of the start is no growth.
         agent.polled()
         began = time.monotonic()
         cleaned_at = began
@@ -68,7 +68,7 @@ def _resident_mb(agent: Agent) -> float:
 
 
 def _clean_up(source: Source, agent: Agent) -> None:
-    """Remove what is final and was there before an exact reading: it is archived, or the agent has lost it."""
+    """Remove final requests older than an exact read: they are archived, or the agent has lost them."""
     source.run("CREATE TEMP TABLE doomed AS SELECT id FROM http_requests WHERE completed_at IS NOT NULL")
     agent.polled()
     source.run("DELETE FROM http_requests USING doomed WHERE doomed.id = http_requests.id")

@@ -1,4 +1,4 @@
-"""One outage is one line of the log, and one when it is over: the collectors follow what failed."""
+"""One outage is one line of the log, and one when it is over: dependent collectors follow it."""
 
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -26,12 +26,12 @@ def whole(source: Source, tmp_path: Path) -> PollerHarness:
 
 
 def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return what the log has, without what is for debugging."""
+    """Return the events of the log above debug."""
     return [(line["log_level"], line["event"]) for line in logs if line["log_level"] != "debug"]
 
 
 def causes(harness: PollerHarness) -> dict[str, tuple[str, ...]]:
-    """Return what each collector that failed followed."""
+    """Return the outage that each failed collector followed."""
     collectors = harness.store.summary(harness.now, "").collectors
     return {collector.name: collector.causes for collector in collectors if not collector.success}
 
@@ -90,7 +90,7 @@ def test_a_database_without_tableau(source: Source, tmp_path: Path) -> None:
 
 
 def test_a_history_that_is_held(source: Source, whole: PollerHarness) -> None:
-    """A file that somebody holds is one line, and one when it is written again; the status knows why."""
+    """A file that another program holds is one line, and one when it is written again; the status names the cause."""
     source.requests(11, 20)
     with capture_logs() as logs:
         with held(whole.file.path):
@@ -111,7 +111,7 @@ def test_a_history_that_is_held(source: Source, whole: PollerHarness) -> None:
 
 
 def test_collectors_that_fail_for_one_reason(source: Source, whole: PollerHarness) -> None:
-    """They are one line, and one when they work again; what is made of requests follows these."""
+    """They are one line, and one when they recover; the metrics of requests follow these."""
     with capture_logs() as logs:
         source.run("ALTER TABLE users RENAME TO elsewhere")
         source.run("ALTER VIEW _users RENAME TO _elsewhere")

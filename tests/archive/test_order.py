@@ -1,4 +1,4 @@
-"""Requests that are committed, completed and changed in another order than their ids say."""
+"""Requests that are committed, completed and changed in another order than that of their ids."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, ha
 
 @pytest.mark.fault(4)
 def test_an_open_transaction_holds_the_horizon(source: Source, harness: PollerHarness) -> None:
-    """However many exact readings pass while a transaction stays open, what it commits at last is archived."""
+    """However many exact reads pass while a transaction stays open, its commit is archived at last."""
     with source.other() as slow:
         slow.execute("BEGIN")
         slow.execute("INSERT INTO http_requests (id, created_at, completed_at, status) VALUES (7, now(), now(), 200)")
@@ -91,7 +91,7 @@ def test_two_updates_between_polls(source: Source, harness: PollerHarness) -> No
 
 
 def test_a_final_request_never_changes_again(source: Source, harness: PollerHarness) -> None:
-    """A second completion, or none any more, changes nothing in what is final."""
+    """A second completion, or its removal, changes no final row."""
     source.request(1, status=200)
     harness.polled()
     source.run("UPDATE http_requests SET status = 500, completed_at = '2025-11-19 11:00:00'")
@@ -104,7 +104,7 @@ def test_a_final_request_never_changes_again(source: Source, harness: PollerHarn
 
 
 def test_an_open_request_shows_its_last_version(source: Source, harness: PollerHarness) -> None:
-    """What became known of an open request is not forgotten when it is removed before it completes."""
+    """The known values of an open request are retained when it is removed before it completes."""
     source.request(1, completed_at=None, status=None, user_id=None)
     harness.polled()
     source.run("UPDATE http_requests SET user_id = 5, currentsheet = 'Sales/Overview'")
@@ -209,7 +209,7 @@ def test_an_empty_table(source: Source, harness: PollerHarness) -> None:
 def test_completions_between_the_ranges_of_a_full_reading(
     source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is completed, added and removed while a large table is read by ranges is archived once all the same."""
+    """Rows completed, added and removed while a large table is read by ranges are archived once all the same."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
     monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_ROWS", 1)
@@ -244,7 +244,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
 def test_a_range_that_is_larger_than_was_thought(
     source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory is bounded by what arrives: a copy is broken off there, and the rest is read from the last id on."""
+    """Memory is bounded by the arriving rows: a copy is cancelled there, and the rest is read from the last id on."""
     monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 64)
     monkeypatch.setattr("exporter.poller.batching.MAX_BATCH_BYTES", 20_000)
     source.requests(1, 1000)
@@ -257,7 +257,7 @@ def test_a_range_that_is_larger_than_was_thought(
 
 
 def test_an_exact_reading_that_fails(source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fast readings go on between exact ones that a slow server ends: what is new does not wait for the next."""
+    """Fast reads go on between exact ones that a slow server cancels: new rows do not wait for the next."""
     harness.polled()
     monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", 0)
     monkeypatch.setattr(
@@ -284,7 +284,7 @@ def test_retention_believes_no_clock(source: Source, harness: PollerHarness) -> 
 
 
 def test_retention(source: Source, harness: PollerHarness) -> None:
-    """What is older is removed a day at a time; counters stay, and what is read again is not counted again."""
+    """Older rows are removed a day at a time; counters stay, and rows that are read again are not counted again."""
     source.run(
         "INSERT INTO http_requests (id, created_at, completed_at)"
         " SELECT n, to_timestamp(%s) AT TIME ZONE 'UTC' - n * interval '1 day', to_timestamp(%s) AT TIME ZONE 'UTC'"

@@ -1,4 +1,4 @@
-"""Every row that is stored has its line in the poll log, whoever wrote it and whatever became of the poll."""
+"""Every stored row has its line in the poll log, whichever poll wrote it and however it ended."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("in_ranges")
 def test_a_reading_that_was_ended(source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a long reading had archived before the agent was told to end is told of; the rest by the next reading."""
+    """The rows that a long read archived before SIGTERM are logged; the rest by the next read."""
     source.requests(1, 1000)
     writing = harness.history.transaction
     transactions: list[int] = []
@@ -52,7 +52,7 @@ def test_a_reading_that_was_ended(source: Source, harness: PollerHarness, monkey
 def test_large_rows_are_fewer_a_transaction(
     source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is counted of a transaction waits in memory for its end: one whose rows are large ends earlier."""
+    """Counts of a transaction stay in memory until its end: one with large rows ends earlier."""
     monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_BYTES", 1)
     source.requests(1, 500)
     harness.polled()
@@ -61,7 +61,7 @@ def test_large_rows_are_fewer_a_transaction(
 
 
 def test_the_first_poll_is_logged(source: Source, harness: PollerHarness) -> None:
-    """One line says how many requests the first poll that succeeds archived, and in how long; no later poll has it."""
+    """One line reports how many requests the first successful poll archived, and its duration; no later poll has it."""
     source.requests(1, 50)
     with capture_logs() as logs:
         with held(harness.file.path):
@@ -77,7 +77,7 @@ def test_the_first_poll_is_logged(source: Source, harness: PollerHarness) -> Non
 
 
 def test_a_view_and_logins(source: Source, tmp_path: Path) -> None:
-    """Pages of the view, and rows that are read whole at every poll, are told of where they brought something new."""
+    """Pages of the view, and rows read whole at every poll, are logged where they had new rows."""
     harness = PollerHarness(
         source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "background_jobs", "logins")
     )

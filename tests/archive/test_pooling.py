@@ -1,4 +1,4 @@
-"""PgBouncer in front of the repository: what is read through it is read as without it, or one line names the pooler."""
+"""PgBouncer in front of the repository: rows are read as without it, or one line names the pooler."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
 
 @contextmanager
 def pooled(harness: PollerHarness, postgres: Postgres, mode: str, **settings: str) -> Iterator[int]:
-    """Put a PgBouncer between a harness and its repository; give its port."""
+    """Put a PgBouncer between a harness and its repository; yield its port."""
     with pgbouncer(postgres, {"readonly": PASSWORD}, pool_mode=mode, **settings) as port:
         reach(harness, addresses=(Address(HOST, port),))
         yield port
@@ -42,8 +42,8 @@ def other_client(source: Source, port: int) -> Connection[Any]:
     return connect({**source.readonly, "host": HOST, "port": port})
 
 
-def shown(connection: Connection[Any]) -> list[Any]:
-    """Return what a connection's server shows of the settings."""
+def settings_of(connection: Connection[Any]) -> list[Any]:
+    """Return the settings of a connection's server."""
     rows = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in (*SETTINGS, "transaction_read_only")]
     return [row[0] for row in rows if row]
 
@@ -80,20 +80,20 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
     """A transaction has the agent's settings on any server connection, and leaves none of them to other programs."""
     with pooled(harness, postgres, mode, default_pool_size="1") as port:
         with other_client(source, port) as other:
-            before = shown(other)
+            before = settings_of(other)
         with harness.repository.session() as session:
             for _ in range(2):
                 with session.snapshot("http_requests"):
                     names = [*SETTINGS[1:], "transaction_read_only", "transaction_isolation", "application_name"]
                     columns = ", ".join(f"current_setting('{name}')" for name in names)
-                    # What is left of the statement timeout becomes less within the transaction.
+                    # The rest of the statement timeout decreases within the transaction.
                     left = "current_setting('statement_timeout')::interval BETWEEN '20 s' AND '30 s'"
                     assert session.first(f"SELECT {left}, {columns}") == (
                         *(True, "2s", "30s", "UTC", "ISO, MDY"),
                         *("on", "repeatable read", APPLICATION_NAME),
                     )
         with other_client(source, port) as other:
-            assert shown(other) == before
+            assert settings_of(other) == before
             assert before[-1] == "off"
 
 
@@ -101,7 +101,7 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
 def test_the_lock_of_a_snapshot_is_held_through_a_pooler(
     mode: str, source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
-    """Nobody can truncate the table while a snapshot of it is open, and anybody can afterwards."""
+    """An open snapshot blocks TRUNCATE of the table, until it ends."""
     source.requests(1, 10)
     source.run("SET lock_timeout = '1ms'")
     with pooled(harness, postgres, mode), harness.repository.session() as session:
@@ -124,7 +124,7 @@ def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, harness: PollerHa
 
 
 def test_statement_pooling(source: Source, harness: PollerHarness, postgres: Postgres) -> None:
-    """A pooler that allows no transactions is named, with what to change; afterwards everything is read."""
+    """A pooler without transactions is named, with the setting to change; afterwards everything is read."""
     source.requests(1, 10)
     with pooled(harness, postgres, "statement"):
         assert not harness.poll()
@@ -150,7 +150,7 @@ def test_a_pool_without_a_free_connection(source: Source, harness: PollerHarness
 def test_a_pooler_that_knows_neither_user_nor_database(
     source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
-    """A pooler's own refusals, and those of the server behind it, say what to do."""
+    """A pooler's own refusals, and those of the server behind it, name the remedy."""
     with pooled(harness, postgres, "transaction"):
         reach(harness, user="stranger")
         with pytest.raises(SourceRefused, match=r"SASL authentication failed: check repository.user and its password"):
@@ -163,7 +163,7 @@ def test_a_pooler_that_knows_neither_user_nor_database(
 def test_transactions_of_a_session_on_several_server_connections(
     source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
-    """Nothing that a session reads depends on what an earlier transaction left on another server connection."""
+    """No read of a session depends on the state that an earlier transaction left on another server connection."""
     who = "SELECT pg_backend_pid()::bigint AS n"
     with (
         pooled(harness, postgres, "transaction") as port,

@@ -1,4 +1,4 @@
-"""The progress of a poll of the repository: what the watchdog and the metrics see of it."""
+"""The progress of a poll of the repository, as the watchdog and the metrics read it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a crash, a disk or a person does to the history file: nothing is lost that the source has, nothing doubled."""
+"""After a crash, a disk fault or a user's error no row of the source is lost, and none is doubled."""
 
 import contextlib
 import random
@@ -52,7 +52,7 @@ def test_a_torn_log(source: Source, left: Copies, tally: Tally) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.fault(38)
 def test_a_flipped_byte_in_the_log(source: Source, left: Copies, tally: Tally) -> None:
-    """Whichever bit of the log is flipped, the log is kept aside, and the next poll completes the history."""
+    """Whichever bit of the log is flipped, the log is set aside, and the next poll completes the history."""
     randomness = random.Random(38)
     quarantined = 0
     for _ in range(times(15, 500)):
@@ -81,7 +81,7 @@ def test_what_is_no_log(log: bytes, source: Source, left: Copies) -> None:
 
 @pytest.mark.fault(41)
 def test_an_older_file_beside_a_newer_log(source: Source, left: Copies) -> None:
-    """A copy put back without a look at the log beside it: the log is set aside, and the rest is read again."""
+    """A copy restored without its log: the log is set aside, and the rest is read again."""
     with left.copy(left.log, left.before) as path:
         harness = PollerHarness(source.readonly, path)
         harness.polled()
@@ -93,7 +93,7 @@ def test_an_older_file_beside_a_newer_log(source: Source, left: Copies) -> None:
 
 
 def test_a_second_damaged_log_does_not_replace_the_first(source: Source, left: Copies) -> None:
-    """What was set aside stays, also when it happens twice within a second."""
+    """A log that was set aside stays, also when it happens twice within a second."""
     with left.copy(left.log, left.before) as path:
         PollerHarness(source.readonly, path).polled()
         path.write_bytes(left.before)
@@ -105,7 +105,7 @@ def test_a_second_damaged_log_does_not_replace_the_first(source: Source, left: C
 
 
 def test_a_log_that_cannot_be_blamed_stays(source: Source, left: Copies) -> None:
-    """Where the file does not open without its log either, both stay as they were, and one line says so."""
+    """Where the file does not open without its log either, both stay as they were, and one line reports it."""
     damaged = bytearray(left.log)
     damaged[len(damaged) // 2] ^= 1
     file = bytearray(left.file)
@@ -124,7 +124,7 @@ def test_a_log_that_cannot_be_blamed_stays(source: Source, left: Copies) -> None
 def test_a_file_that_is_taken_while_its_log_is_aside(
     source: Source, left: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where somebody opens the file before it is known to open without its log, the log gets its name back."""
+    """Where another program opens the file before it is known to open without its log, the log gets its name back."""
     damaged = bytearray(left.log)
     damaged[len(damaged) // 2] ^= 1
     setting_aside = wal.set_aside

@@ -1,4 +1,4 @@
-"""A repository that refuses: nobody listens, no connection is left, a certificate has expired. One line says so."""
+"""A repository that refuses (no listener, no connection left, an expired certificate) is one line."""
 
 import contextlib
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def postgres(authority: trustme.CA) -> Iterator[Postgres]:
 
 
 def refused(harness: PollerHarness, words: str) -> None:
-    """Poll in vain: the repository is down, and one line says why."""
+    """Poll in vain: the repository is down, and one line has the reason."""
     assert not harness.poll()
     assert not harness.up()
     assert all(words in error for error in harness.errors().values()), harness.errors()
@@ -71,7 +71,7 @@ def test_a_limit_of_connections(limited: str, source: Source, harness: PollerHar
 
 
 def test_too_many_clients(source: Source, harness: PollerHarness) -> None:
-    """A server whose connections are all taken is down, and polled as soon as one is free."""
+    """A server without free connections is down, and polled as soon as one is free."""
     source.requests(1, 10)
     with contextlib.ExitStack() as others:
         for _ in range(CONNECTIONS - 1):
@@ -83,7 +83,7 @@ def test_too_many_clients(source: Source, harness: PollerHarness) -> None:
 
 
 def _connected(source: Source) -> Connection[Any]:
-    """Take a connection as soon as the server has one: its processes end after the connections that they served."""
+    """Open a connection as soon as the server has one: its processes end after the connections that they served."""
     taken: list[Connection[Any]] = []
 
     def free() -> bool:
@@ -118,7 +118,7 @@ def test_nobody_listens(source: Source, harness: PollerHarness, postgres: Postgr
 
 
 def test_an_expired_certificate(source: Source, tmp_path: Path, postgres: Postgres, authority: trustme.CA) -> None:
-    """The agent refuses an expired certificate in one line that says so, and goes on with a renewed one."""
+    """The agent refuses an expired certificate in one line, and goes on with a renewed one."""
     trusted = tmp_path / "ca.crt"
     authority.cert_pem.write_to_path(trusted)
     source.requests(1, 10)

@@ -64,7 +64,7 @@ def _destroy(agent: Agent) -> None:
 
 
 def _put_back(agent: Agent, backup: Path) -> None:
-    """Do what the document says: nothing of the lost file stays."""
+    """Run the document's commands: no part of the lost file stays."""
     for left in agent.folder.glob("history.duckdb*"):
         if not left.name.endswith(".lock"):
             left.unlink()
@@ -72,7 +72,7 @@ def _put_back(agent: Agent, backup: Path) -> None:
 
 
 def test_a_prune_beside_the_agent(source: Source, tmp_path: Path) -> None:
-    """What a command prunes while the agent runs stays gone and counted, though the source still has it."""
+    """Rows that a command prunes while the agent runs stay pruned and counted, though the source still has them."""
     source.run(
         "INSERT INTO http_requests (id, created_at, completed_at)"
         " SELECT n, now() AT TIME ZONE 'UTC' - n * interval '1 day', now() FROM generate_series(1, 9) AS n"

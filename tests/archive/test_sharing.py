@@ -1,4 +1,4 @@
-"""One file for one agent, and for everybody who reads: readers delay a poll, agents refuse to be two."""
+"""One file for one agent, and for any number of readers: readers delay a poll, agents refuse to be two."""
 
 import ast
 import subprocess
@@ -71,7 +71,7 @@ def test_a_reader_delays_and_loses_nothing(source: Source, tmp_path: Path) -> No
             while time.monotonic() < end:
                 time.sleep(0.2)
                 assert agent.value("tableau_up", source="repository") == 1
-            # Shown in seconds, written in microseconds.
+            # Printed in seconds, stored in microseconds.
             assert agent.exact_at() <= written_at + 0.001
         agent.polled()
         assert agent.value("tableau_history_rows_total", table="http_requests") == 10
@@ -116,15 +116,15 @@ def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
 
 @pytest.mark.fault(40)
 def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
-    """A second agent on the same file ends at once with one line that says why."""
+    """A second agent on the same file ends at once with one line that has the reason."""
     with Agent(tmp_path, source.readonly) as agent:
         command = [sys.executable, "-m", "exporter", "run"]
         second = subprocess.run(
             command, env={"PATH": "/usr/bin:/bin", **agent.environment}, capture_output=True, text=True, check=False
         )
         assert second.returncode == 1
-        said = [line for line in second.stderr.splitlines() if line]
-        assert "another agent writes this history" in said[-1]
+        messages = [line for line in second.stderr.splitlines() if line]
+        assert "another agent writes this history" in messages[-1]
         assert "Traceback" not in second.stderr
         agent.polled()
 
@@ -132,7 +132,7 @@ def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("taken", ["history.duckdb", "history.duckdb.wal"])
 def test_the_file_is_replaced(source: Source, harness: PollerHarness, taken: str) -> None:
-    """A file that is taken away while the agent runs is begun anew; what the source still has is in it."""
+    """A file that is removed while the agent runs is begun anew; it gets all rows that the source still has."""
     source.requests(1, 10)
     harness.polled()
     harness.file.path.with_name(taken).unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def test_the_file_is_replaced_after_a_column_was_added(source: Source, harness: 
 
 @pytest.mark.fault(41)
 def test_an_older_copy_is_put_back(source: Source, harness: PollerHarness) -> None:
-    """An older copy of the file is completed from what the source still has."""
+    """An older copy of the file is completed from the rows that the source still has."""
     source.requests(1, 10)
     harness.polled()
     copy = harness.file.path.read_bytes()

@@ -1,4 +1,4 @@
-"""A repository that is there and says nothing: it is down within the timeouts, and found again by itself."""
+"""A repository that accepts and never answers is down within the timeouts, and found again by itself."""
 
 import random
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def reach(harness: PollerHarness, **login: Any) -> None:
 
 
 def refused(harness: PollerHarness, words: str) -> None:
-    """Poll in vain, with less patience than one has with a server that speaks: it is down, and one line says why."""
+    """Poll in vain with shorter timeouts than usual: it is down, and one line has the reason."""
     patient = harness.repository._options
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
@@ -55,7 +55,7 @@ def refused(harness: PollerHarness, words: str) -> None:
 @pytest.mark.fault(33)
 @pytest.mark.parametrize("sslmode", ["disable", "require"])
 def test_silent_at_connecting(sslmode: str, source: Source, harness: PollerHarness, proxy: Proxy) -> None:
-    """A server that accepts and says nothing at all is given up in time, and polled when it speaks."""
+    """A server that accepts and never answers is given up in time, and polled when it recovers."""
     source.requests(1, 10)
     proxy.silent_after = 0
     reach(harness, tls=(("sslmode", sslmode),))

@@ -1,4 +1,4 @@
-"""A repository that takes long to answer: what it said is shown until it can have said it again."""
+"""A slow repository: its state is published until the next poll can have replaced it."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ class Waiting(PollerHarness):
     """A poller of whose first poll the repository makes a long one."""
 
     def password(self) -> str:
-        """Let time pass before anything is asked."""
+        """Let time pass before a query."""
         self.now += LONG
         return super().password()
 
 
 def test_a_poll_that_takes_longer_than_three_intervals_is_shown(source: Source, tmp_path: Path) -> None:
-    """States are shown for three intervals after a poll that took ten minutes, and for as long as the next may take."""
+    """States are published for three intervals after a poll of ten minutes, and for as long as the next may last."""
     harness = Waiting(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
     harness.polled()
     ended = harness.now
-    for at, shown in ((ended, True), (ended + 2.9, True), (ended + LONG + 3.1, False)):
-        assert ("tableau_users" in {block.family.name for block in harness.store.blocks(at)}) == shown
+    for at, published in ((ended, True), (ended + 2.9, True), (ended + LONG + 3.1, False)):
+        assert ("tableau_users" in {block.family.name for block in harness.store.blocks(at)}) == published

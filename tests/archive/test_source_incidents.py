@@ -1,4 +1,4 @@
-"""What befalls a repository: removals, restores, rewrites, other columns. Nothing is lost, nothing doubled."""
+"""Incidents of a repository (removals, restores, rewrites, other columns): no row is lost, none doubled."""
 
 import subprocess
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from tests.support.source import CUT, Source
 
 LATER = "2025-11-19 11:00:00"
 LOST = "tableau_history_possibly_lost_requests_total"
-# A session tells the statistics at once what it has inserted; else it may take some seconds.
+# A session reports its inserts to the statistics at once; else they may be some seconds late.
 REPORT = "SELECT pg_stat_force_next_flush()"
 
 
 @pytest.fixture
 def archived(source: Source, harness: PollerHarness) -> PollerHarness:
-    """A history that knows the requests 1 to 100."""
+    """A history with the requests 1 to 100."""
     source.requests(1, 100)
     source.run(REPORT)
     harness.polled()
@@ -28,7 +28,7 @@ def archived(source: Source, harness: PollerHarness) -> PollerHarness:
 
 @pytest.mark.fault(11)
 def test_truncate(source: Source, archived: PollerHarness) -> None:
-    """What was archived before TRUNCATE stays, what comes after it is archived, and the incident is counted once."""
+    """Rows archived before TRUNCATE stay, later ones are archived, and the incident is counted once."""
     source.run(REPORT)
     archived.polled(exact=True)
     source.run("TRUNCATE http_requests")
@@ -44,7 +44,7 @@ def test_truncate(source: Source, archived: PollerHarness) -> None:
 @pytest.mark.fault(10, 13)
 @pytest.mark.parametrize("poll_between", [False, True])
 def test_truncate_and_restarted_ids(source: Source, archived: PollerHarness, poll_between: bool) -> None:
-    """The ids start again and stand for other requests: both generations are kept."""
+    """The ids start again and stand for other requests: both generations are retained."""
     source.run("TRUNCATE http_requests RESTART IDENTITY")
     if poll_between:
         archived.polled()
@@ -82,7 +82,7 @@ def test_fast_readings_after_restarted_ids(source: Source, harness: PollerHarnes
 def test_what_is_lost_before_the_ids_start_again(
     source: Source, archived: PollerHarness, removed: int, polls_between: int, reported_late: bool
 ) -> None:
-    """Requests that were made and truncated unseen are possibly lost, although their ids are given again."""
+    """Requests that were made and truncated unseen are possibly lost, although their ids are reused."""
     source.run(REPORT)
     archived.polled(exact=True)
     source.requests(101, 100 + removed)
@@ -137,7 +137,7 @@ def test_what_is_lost_before_a_reading_that_breaks_off(
 
 @pytest.mark.fault(11)
 def test_what_is_lost_before_old_rows_are_put_back(source: Source, archived: PollerHarness) -> None:
-    """Requests that were truncated unseen are possibly lost, also when the table is then filled with what it held."""
+    """Requests that were truncated unseen are possibly lost, also when the table then holds the same rows."""
     source.run("CREATE TABLE truth AS SELECT * FROM http_requests")
     source.requests(101, 110)
     source.run("TRUNCATE http_requests")
@@ -351,7 +351,7 @@ FAULTS = {
     "change", [pytest.param(change, marks=pytest.mark.fault(FAULTS.get(change, 30))) for change in SCHEMA_CHANGES]
 )
 def test_the_columns_change(source: Source, archived: PollerHarness, change: str) -> None:
-    """Columns that come, go or change their type cost no row, double none, and are told."""
+    """Columns that are added, dropped or change their type cost no row, double none, and are reported."""
     statement, column, incidents = SCHEMA_CHANGES[change]
     source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
     source.run(f"ALTER TABLE http_requests {statement}")
@@ -373,7 +373,7 @@ def test_the_columns_change(source: Source, archived: PollerHarness, change: str
 
 @pytest.mark.fault(30)
 def test_a_number_becomes_words(source: Source, archived: PollerHarness) -> None:
-    """A column that held numbers and now holds words is text here too, and keeps what it held."""
+    """A column that changes from numbers to text is text here too, and retains its values."""
     source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
     source.run("ALTER TABLE http_requests ALTER COLUMN status TYPE text")
     source.request(101, status="none at all")
@@ -387,7 +387,7 @@ def test_a_number_becomes_words(source: Source, archived: PollerHarness) -> None
 
 @pytest.mark.fault(31)
 def test_a_revoked_right(source: Source, naming_harness: PollerHarness) -> None:
-    """A table that may not be read any more is said in one line, the other collectors go on, and nothing is lost."""
+    """A table that may not be read any more is one line, the other collectors go on, and no row is lost."""
     source.requests(1, 100)
     naming_harness.polled()
     source.run("REVOKE SELECT ON http_requests FROM readonly")
@@ -403,7 +403,7 @@ def test_a_revoked_right(source: Source, naming_harness: PollerHarness) -> None:
 
 
 def test_a_right_granted_later(source: Source, naming_harness: PollerHarness) -> None:
-    """What was archived through the view is not archived again from the table, and counted twice: it is refused."""
+    """Rows archived through the view are not archived again from the table, and counted twice: it is refused."""
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(1, 100)
     naming_harness.polled()
@@ -445,7 +445,7 @@ def test_a_large_table_changes_while_it_is_read(
 def test_what_is_lost_while_it_is_read(
     source: Source, archived: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is truncated before its range was read is possibly lost, although the reading had planned for it."""
+    """Rows truncated before their range was read are possibly lost, although the read had planned for them."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 50)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 50)
     source.run(REPORT)

@@ -107,7 +107,7 @@ def test_a_server_that_freezes_in_mid_poll(
 
 @pytest.mark.fault(34)
 def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
-    """Without a server the agent listens, says so, and keeps what it has."""
+    """Without a server the agent listens, logs it, and retains its state."""
     source.requests(1, 100)
     harness = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     harness.polled()
@@ -145,7 +145,7 @@ def test_a_rotated_password(source: Source, tmp_path: Path) -> None:
 
 @pytest.mark.fault(35)
 def test_a_lock_is_not_waited_for(source: Source, naming_harness: PollerHarness) -> None:
-    """While somebody holds the table, its collector gives up before a statement would, and the others go on."""
+    """While another session locks the table, its collector gives up before a statement would, and the others go on."""
     source.requests(1, 10)
     with source.other() as other:
         other.execute("BEGIN")

@@ -30,7 +30,7 @@ PLACES = {
 
 
 class Emptying:
-    """Somebody who empties the table once, in a thread, when a reading has come to a place."""
+    """A thread that truncates the table once, when a read reaches a given statement."""
 
     def __init__(self, source: Source, place: str, first: int) -> None:
         self._source = source
@@ -78,7 +78,7 @@ class Emptying:
 def test_truncate_at_each_place(
     source: Source, harness: PollerHarness, tally: Tally, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """What the reading's lock protects is archived, what comes after TRUNCATE too: in this poll, or in the next one."""
+    """Rows under the read's lock are archived, rows after TRUNCATE too: in this poll, or in the next one."""
     source.tell_the_truth()
     ledger = Ledger(harness)
     for seed in range(times(1, 30)):

@@ -56,7 +56,7 @@ AWAY = {
 @pytest.mark.fault(25)
 @pytest.mark.parametrize("away", list(AWAY)[: times(3, len(AWAY))])
 def test_away_for_long(primary: Cluster, tmp_path: Path, tally: Tally, away: str) -> None:
-    """However many transactions passed unseen, and though no restart told of it, the next reading misses nothing."""
+    """However many transactions passed unseen, and without a restart, the next read misses no row."""
     harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(harness)
     with Steps(25) as steps:
@@ -111,7 +111,7 @@ def _horizon(harness: PollerHarness) -> int:
 
 
 def _never_restarted(harness: PollerHarness, primary: Cluster) -> None:
-    """Let the position tell of the server as it runs now: a server that had run all the time looks like this."""
+    """Set the position to the server's present start, as of a server that had run all the time."""
     started_at = primary.run("SELECT pg_postmaster_start_time()::text")[0][0]
     (known,) = harness.query("SELECT identity FROM positions WHERE source = 'http_requests'")[0]
     identity = json.dumps({**json.loads(known), "postmaster_started_at": started_at})

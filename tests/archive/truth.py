@@ -1,4 +1,4 @@
-"""What the database knows to be true, compared with what the history and the exposition say."""
+"""The rows of the database, compared with those of the history and the exposition."""
 
 from collections import Counter
 from pathlib import Path
@@ -46,7 +46,7 @@ def assert_exactly_once(source: Source, agent: Agent) -> str:
     return figures
 
 
-# Each key once; what is there is compared with what was committed without a Python object for any row.
+# Each key once; archived rows are compared with committed ones without a Python object for any row.
 _MANY = {
     "missed": "SELECT count(*) FROM (SELECT DISTINCT id, created_at FROM versions) ANTI JOIN here"
     " USING (id, created_at)",
@@ -108,7 +108,7 @@ def _assert_counters(source: Source, agent: Agent, rows: int) -> None:
         expected[frozenset((name, value) for name, value in labels.items() if value)] += count
     measured = agent.query("SELECT count(*) FROM http_requests WHERE completed_at >= created_at")[0][0]
     samples = agent.metrics()
-    shown = {labels: value for (name, labels), value in samples.items() if name == "tableau_http_requests_total"}
-    assert shown == expected
+    published = {labels: value for (name, labels), value in samples.items() if name == "tableau_http_requests_total"}
+    assert published == expected
     assert samples["tableau_history_rows_total", frozenset({("table", "http_requests")})] == rows
     assert agent.total("tableau_http_request_duration_seconds_count") == measured

@@ -1,4 +1,4 @@
-"""What a crash leaves behind: a history whose last transactions stand in its write-ahead log alone."""
+"""A history after a crash: its last transactions stand in its write-ahead log alone."""
 
 import contextlib
 import shutil
@@ -13,7 +13,7 @@ POLLS = 4
 
 
 def leave_behind(source: Source, path: Path) -> None:
-    """Poll a few times and crash: what the last polls archived stands in the log. A copy of before is beside it."""
+    """Poll a few times and crash: the log holds the last polls. A copy of before is beside it."""
     assert ended(_poll_and_crash, source.parameters, path) == ENDED
     assert log_of(path).stat().st_size > 10_000
 

@@ -27,7 +27,7 @@ COMPLETE = "UPDATE public.http_requests SET completed_at = %s, status = %s WHERE
 
 
 class Patience(Exception):
-    """The writer was told to end while it waited."""
+    """The writer was stopped while it waited."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class HostileWriter:
         try:
             with connect(self._parameters) as connection, suppress(Patience):
                 self._write(connection, chance)
-        except BaseException as error:  # noqa: BLE001 - shown when the block ends
+        except BaseException as error:  # noqa: BLE001 - raised when the block ends
             self._failures.append(error)
 
     def _write(self, connection: "Connection[Any]", chance: Random) -> None:
@@ -87,7 +87,7 @@ class HostileWriter:
             self._wait(chance.expovariate(20.0))
 
     def _block(self, connection: "Connection[Any]", chance: Random) -> list[int]:
-        """Take a block of ids from the sequence, to be used in any order."""
+        """Reserve a block of ids of the sequence, to be used in any order."""
         sequence = "SELECT nextval('public.http_requests_id_seq') FROM generate_series(1, %s)"
         block = [number for (number,) in connection.execute(sequence, [chance.randint(10, 50)])]
         chance.shuffle(block)
@@ -102,7 +102,7 @@ class HostileWriter:
                     if chance.random() < 0.15:
                         with suppress(psycopg.Rollback), connection.transaction() as savepoint:
                             self._insert(connection, chance, ids.pop())
-                            raise psycopg.Rollback(savepoint)  # noqa: TRY301 - how psycopg is asked for it
+                            raise psycopg.Rollback(savepoint)  # noqa: TRY301 - psycopg's own way
                     elif chance.random() < 0.2:
                         with connection.transaction():
                             written += self._insert(connection, chance, ids.pop())
@@ -113,7 +113,7 @@ class HostileWriter:
                 if chance.random() < 0.3:
                     self._wait(chance.uniform(0.0, 3.0))
                 if chance.random() < 0.12:
-                    raise psycopg.Rollback  # noqa: TRY301 - how psycopg is asked for it
+                    raise psycopg.Rollback  # noqa: TRY301 - psycopg's own way
         except psycopg.Rollback:
             return []
         else:
@@ -146,7 +146,7 @@ class HostileWriter:
     def _complete(
         self, connection: "Connection[Any]", chance: Random, unfinished: list[Unfinished]
     ) -> list[Unfinished]:
-        """Complete what is due; some requests are completed twice, some first touched without being completed."""
+        """Complete requests that are due; some are completed twice, some first updated without being completed."""
         now = time.monotonic()
         left = []
         for request in unfinished:

@@ -1,4 +1,4 @@
-"""What the tests of the audit share: a small company, an environment that leads to it, and made-up sites."""
+"""Shared by the tests of the audit: a small company, an environment that leads to it, and made-up sites."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -25,13 +25,13 @@ REST = {
 SetUp = Callable[..., None]
 
 
-def said(site: str, inventory: Inventory | None, error: str | None = None) -> SiteResult:
-    """Return what the REST API said of a site."""
+def site_result(site: str, inventory: Inventory | None, error: str | None = None) -> SiteResult:
+    """Return the result of the REST API for a site."""
     return SiteResult(site, inventory, error)
 
 
 def answering(*results: SiteResult, then: SourceError | None = None) -> Sites:
-    """Return what reads these sites, and fails afterwards where an error is given."""
+    """Return a reader of these sites, which fails afterwards where an error is given."""
 
     def sites(_: Configuration, __: pa.Table) -> Iterator[SiteResult]:
         yield from results
@@ -50,7 +50,7 @@ def company(postgres18: Postgres) -> Iterator[Simulation]:
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetUp:
-    """Set the environment to what a simulation and settings say, and nothing else, in a folder of its own."""
+    """Set the environment to a simulation and settings, and nothing else, in a folder of its own."""
     for name in os.environ:
         if name.startswith("TABLEAU_EXPORTER_"):
             monkeypatch.delenv(name)

@@ -25,7 +25,7 @@ def audit(*arguments: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("promises", "code", "tiers"),
+    ("slas", "code", "tiers"),
     [
         ({"WARNING": "1s", "CRITICAL": "24h"}, 2, {"Warning", "Critical"}),
         ({"WARNING": "1s", "CRITICAL": "never"}, 0, {"Warning"}),
@@ -33,17 +33,17 @@ def audit(*arguments: str) -> Result:
     ],
 )
 def test_the_exit_code_says_how_it_stands(
-    company: Simulation, environment: SetUp, promises: dict[str, str], code: int, tiers: set[str]
+    company: Simulation, environment: SetUp, slas: dict[str, str], code: int, tiers: set[str]
 ) -> None:
-    """2 where a critical promise is broken, 0 where none is; warnings alone are 0."""
-    environment(company, **{f"FRESHNESS__{tier}": promise for tier, promise in promises.items()})
+    """2 where a critical SLA is breached, 0 where none is; warnings alone are 0."""
+    environment(company, **{f"FRESHNESS__{tier}": sla_hours for tier, sla_hours in slas.items()})
     result = audit("--format=json")
     assert (result.exit_code, result.stderr) == (code, "")
     assert {row["status"] for row in json.loads(result.stdout)} & {"Warning", "Critical"} == tiers
 
 
 def test_the_rules_are_obeyed(company: Simulation, environment: SetUp) -> None:
-    """First match: nothing is promised on one site, much of the flows, the default of the rest."""
+    """First match: no SLA on one site, a high one for the flows, the default for the rest."""
     rules = (
         "[{match: {site: marketing}, warning: never, critical: never},"
         " {match: {asset_type: flow}, warning: 1s, critical: 2s}]"
@@ -62,8 +62,8 @@ def test_every_format_says_the_same(company: Simulation, environment: SetUp) -> 
     rows = json.loads(audit("--format=json").stdout)
     lines = list(csv.DictReader(audit("--format=csv").stdout_bytes.decode().splitlines()))
     assert [line["asset_id"] for line in lines] == [row["asset_id"] for row in rows]
-    _, *shown = audit().stdout.splitlines()
-    assert [line.split()[0] for line in shown] == [row["status"] for row in rows]
+    _, *rendered = audit().stdout.splitlines()
+    assert [line.split()[0] for line in rendered] == [row["status"] for row in rows]
 
 
 def test_sites_are_audited_alone(company: Simulation, environment: SetUp) -> None:
@@ -118,7 +118,7 @@ def test_what_is_printed_can_be_chosen(company: Simulation, environment: SetUp, 
 
 
 def test_a_failure_is_one_line(environment: SetUp, tmp_path: Path) -> None:
-    """Where nothing can be read there is no output, no file is replaced, no secret is told, and the code is 1."""
+    """Where no asset can be read there is no output, no file is replaced, no secret is printed, and the code is 1."""
     kept = tmp_path / "audit.json"
     kept.write_text("of yesterday")
     environment(None, REPOSITORY__HOSTS="127.0.0.1:1", REPOSITORY__PASSWORD="not to be told")
@@ -152,7 +152,7 @@ def test_a_fault_of_the_configuration(environment: SetUp) -> None:
     "arguments", [["--format=xml"], ["--colour"], ["surplus"], ["--output"], ["--status=late"], ["--limit=0"]]
 )
 def test_wrong_usage_is_not_taken_for_something_critical(arguments: list[str]) -> None:
-    """2 says that something is critical; wrong usage of this command is 64."""
+    """2 means a critical asset; wrong usage of this command is 64."""
     result = audit(*arguments)
     assert (result.exit_code, result.stdout) == (64, "")
     assert "Error: " in result.stderr
@@ -166,7 +166,7 @@ def test_help_is_no_wrong_usage() -> None:
 
 
 def test_the_output_replaces_stdout(company: Simulation, environment: SetUp, tmp_path: Path) -> None:
-    """The file is there whole, keeps its rights and its place behind a link; nothing else is left or printed."""
+    """The file is there whole, retains its rights and its place behind a link; nothing else is left or printed."""
     environment(company)
     file, link = tmp_path / "audit.csv", tmp_path / "link.csv"
     file.write_text("of yesterday")
@@ -195,7 +195,7 @@ def test_an_output_that_cannot_be_written(company: Simulation, environment: SetU
 
 @pytest.mark.parametrize("format_", ["table", "json", "csv"])
 def test_a_full_disk_behind_a_redirection(company: Simulation, environment: SetUp, format_: str) -> None:
-    """What cannot be printed is one line and the code 1, no internal error."""
+    """A text that cannot be printed is one line and the code 1, no internal error."""
     environment(company)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with Path("/dev/full").open("wb") as full:
@@ -235,20 +235,20 @@ def test_a_pipe_gets_utf8(company: Simulation, environment: SetUp) -> None:
 
 
 def test_a_terminal_gets_colours(company: Simulation, environment: SetUp) -> None:
-    """On a terminal the table is coloured; what is being done is told while it lasts, and not to a pipe."""
+    """On a terminal the table is coloured and progress is printed, on a pipe neither."""
     environment(company)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "250", "NO_COLOR": ""}
     ours, theirs = pty.openpty()
     with subprocess.Popen(PROGRAM, env=environ, stdout=theirs, stderr=theirs) as program:
         os.close(theirs)
-        shown = b""
+        rendered = b""
         while chunk := _read(ours):
-            shown += chunk
+            rendered += chunk
     os.close(ours)
     assert program.returncode == 2
-    assert b"\x1b[1;31mCritical\x1b[0m" in shown
-    # How far it came is shown over and over; which of its steps a screen caught depends on the machine.
-    assert any(step in shown for step in (b"auditing", b"reading the repository", b"judging"))
+    assert b"\x1b[1;31mCritical\x1b[0m" in rendered
+    # The progress is printed repeatedly; which of its steps a screen caught depends on the machine.
+    assert any(step in rendered for step in (b"auditing", b"reading the repository", b"judging"))
 
 
 def _read(descriptor: int) -> bytes:

@@ -38,7 +38,7 @@ def rows(target: str | Path = TARGET) -> pa.Table:
 
 
 def found(*luids: str, at: datetime = AT) -> pa.Table:
-    """Return what an audit found."""
+    """Return the rows of an audit."""
     return judged(*({"asset_id": luid, "audit_timestamp": at} for luid in luids))
 
 

@@ -1,4 +1,4 @@
-"""An audit as people and programs read it."""
+"""The formats of an audit, for terminals and programs."""
 
 import csv
 import io
@@ -16,15 +16,15 @@ from tests.history.test_freshness_audit import AT, judged
 HOSTILE = 'a,"b"\r\n\x1b[31m\u202egpj\x07[red]x[/red]é日本'
 
 
-def shown(width: int = 200) -> str:
-    """Return what a terminal of some width shows of a hostile and a late asset."""
+def rendered(width: int = 200) -> str:
+    """Return the terminal's table of a hostile and a late asset, at some width."""
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
     rows = judged({"asset_name": HOSTILE}, {"status": "Critical", "hours_since_refresh": 30.0})
     return "".join(as_terminal(rows, console))
 
 
 def test_json_is_one_array() -> None:
-    """An object for each asset with the columns of the table, UTC in ISO 8601, null for what is not known."""
+    """An object for each asset with the columns of the table, UTC in ISO 8601, null for unknown values."""
     rows = judged({"asset_name": HOSTILE, "sla_hours": None}, {"last_refresh_utc": AT + timedelta(microseconds=7)})
     found = json.loads("".join(as_json(rows)))
     assert [list(row) for row in found] == [SCHEMA.names] * 2
@@ -52,7 +52,7 @@ def test_csv_is_read_back() -> None:
 
 @pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "'=1"])
 def test_csv_leaves_names_as_they_are(name: str) -> None:
-    """What a spreadsheet would take for a formula is the name all the same; docs/operations.md says how to open it."""
+    """A name that a spreadsheet would read as a formula stays as it is; docs/operations.md describes how to open it."""
     text = "".join(as_csv(judged({"asset_name": name, "project_name": name})))
     (row,) = csv.DictReader(io.StringIO(text, newline=""))
     assert (row["asset_name"], row["project_name"]) == (name, name)
@@ -84,29 +84,29 @@ def test_the_table_has_the_owner() -> None:
     head, first, second = "".join(as_text(judged({"owner_id": "jane"}, {"owner_id": None}))).splitlines()
     at = head.index("owner")
     assert [line[at : at + 4].strip() for line in (first, second)] == ["jane", ""]
-    assert "owner" in shown()
+    assert "owner" in rendered()
 
 
 @pytest.mark.parametrize("name", ["text", "rich"])
 def test_names_cannot_play_with_the_terminal(name: str) -> None:
-    """What moves the cursor, colours, or turns the text round is escaped; brackets are no markup."""
-    text = "".join(as_text(judged({"asset_name": HOSTILE}))) if name == "text" else shown()
+    """Control characters, colours and changes of direction are escaped; brackets are no markup."""
+    text = "".join(as_text(judged({"asset_name": HOSTILE}))) if name == "text" else rendered()
     assert "\\r\\n\\x1b[31m\\u202egpj\\x07[red]x[/red]é日本" in text
     assert not {"\x07", "\r", "\u202e"} & set(text)
     assert "\x1b[31m\\u" not in text
 
 
 def test_the_status_has_its_colour() -> None:
-    """On a terminal what is critical is red, what is healthy green; a narrow one folds and cuts nothing."""
-    assert "\x1b[1;31mCritical\x1b[0m" in shown()
-    assert "\x1b[32mHealthy" in shown()
-    assert "…" not in shown(60)
+    """On a terminal critical is red, healthy green; a narrow one folds and cuts nothing."""
+    assert "\x1b[1;31mCritical\x1b[0m" in rendered()
+    assert "\x1b[32mHealthy" in rendered()
+    assert "…" not in rendered(60)
 
 
 def test_a_long_table_is_coloured_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is shown line by line, as elsewhere, but for the colours."""
+    """The name is printed line by line, as elsewhere, but for the colours."""
     monkeypatch.setattr("exporter.audit.formats._FOLDED_ROWS", 1)
-    text = shown(40)
+    text = rendered(40)
     assert "\x1b[1;31mCritical\x1b[0m  30.00" in text
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     rows = judged({"asset_name": HOSTILE}, {"status": "Critical", "hours_since_refresh": 30.0})
@@ -114,7 +114,7 @@ def test_a_long_table_is_coloured_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_instants_keep_their_order_as_text() -> None:
-    """Two instants compare as their texts do: each is UTC and says so."""
+    """Two instants compare as their texts do: each is UTC with its zone."""
     (row,) = json.loads("".join(as_json(judged({"last_refresh_utc": datetime(9, 1, 2, 3)}))))  # noqa: DTZ001
     assert row["last_refresh_utc"] == "0009-01-02T03:00:00Z"
 

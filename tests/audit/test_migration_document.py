@@ -33,7 +33,7 @@ def server() -> Iterator[TableauServer]:
 
 
 def here(text: str, server: TableauServer, folder: Path) -> str:
-    """Return what stands in the document with this server, this program and a folder for the lake."""
+    """Return the commands of the document with this server, this program and a folder for the lake."""
     (folder / "token").write_text(VALUE)
     (site,) = server.estate.facts()
     changes = {
@@ -91,7 +91,7 @@ class dbutils:
 
 
 def test_the_packages_of_the_document_are_pinned() -> None:
-    """What it installs from are requirements files of the project, and one of them has deltalake."""
+    """The document installs from requirements files of the project, and one of them has deltalake."""
     files = re.findall(r"-r (\S+)", block(DOCUMENT, "install"))
     assert files == ["requirements/build.txt", "requirements/delta.txt"]
     assert "\ndeltalake==" in (ROOT / files[1]).read_text()

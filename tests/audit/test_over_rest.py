@@ -1,4 +1,4 @@
-"""``tableau-exporter audit`` of a Tableau Cloud: every asset once, judged by its extract, whatever its site answers."""
+"""``tableau-exporter audit`` of a Tableau Cloud: every asset once, judged by its extract, on any answer of its site."""
 
 import json
 import time
@@ -70,7 +70,7 @@ def rows(result: Result) -> dict[str, dict[str, Any]]:
 
 
 def test_assets_whose_change_lies_are_judged_by_their_extracts(cloud: TableauServer, built_at: datetime) -> None:
-    """Each says that it was changed just now; hours are those of its data to 0.1, and the status follows from them."""
+    """Each asset was changed just now; hours are those of its data to 0.1, and the status follows from them."""
     cloud.failure_modes.updated_at_lies = True
     result = audit()
     assert (result.exit_code, result.stderr) == (2, "")
@@ -93,7 +93,7 @@ def test_assets_whose_change_lies_are_judged_by_their_extracts(cloud: TableauSer
 
 
 def test_other_sites_are_not_read(cloud: TableauServer) -> None:
-    """Of the sites that are not asked for none is signed in to, and what fails there is no failure."""
+    """Excluded sites get no sign-in, and their failures do not count."""
     cloud.failure_modes.sites_failing = {"site2"}
     cloud.seen.clear()
     result = audit("--site=site1")
@@ -111,7 +111,7 @@ def test_a_site_that_rest_does_not_know(cloud: TableauServer) -> None:
 
 
 def test_a_site_that_fails(cloud: TableauServer) -> None:
-    """Its assets are missing and one line says so; the others' are judged; the code is 1, critical or not."""
+    """Its assets are missing and one line reports it; the others' are judged; the code is 1, critical or not."""
     cloud.failure_modes.sites_failing = {"site1"}
     result = audit()
     assert result.exit_code == 1
@@ -133,7 +133,7 @@ def test_half_a_list_is_no_audit(cloud: TableauServer, failure_mode: str) -> Non
 
 @pytest.mark.parametrize("answer", ["missing", "disabled"])
 def test_a_metadata_api_that_is_off(cloud: TableauServer, answer: str) -> None:
-    """Then the audit rests on what is known beside, says so asset by asset, and in a note; it has not failed."""
+    """Then the audit uses the other sources, marks it asset by asset, and in a note; it has not failed."""
     cloud.failure_modes.metadata = answer
     result = audit()
     assert result.exit_code in {0, 2}
@@ -151,7 +151,7 @@ THROTTLED = "the Metadata API gave nothing: it answers without data (RATE_EXCEED
 def test_a_throttled_metadata_api(
     server: TableauServer, environment: SetUp, tmp_path: Path, freshness: dict[str, str]
 ) -> None:
-    """What is not known is not healthy: exit code 1, or 2 where something is critical by what is remembered."""
+    """Unknown is not healthy: exit code 1, or 2 where a remembered refresh is critical."""
     keys = {f"FRESHNESS__{name.upper()}": value for name, value in freshness.items()}
     environment(None, **rest_of(server), **keys, HISTORY__PATH=str(tmp_path / "history.duckdb"))
     server.failure_modes.metadata_throttle_next = SITES
@@ -165,7 +165,7 @@ def test_a_throttled_metadata_api(
 
 
 def test_the_history_is_used(built_at: datetime, environment: SetUp, tmp_path: Path) -> None:
-    """What an agent has learned counts where the Metadata API is silent now: not one asset is fresher."""
+    """The history's rows count where the Metadata API is down now: not one asset is fresher."""
     history = tmp_path / "history.duckdb"
     with TableauServer(estate(built_at, jobs=0)) as server:
         environment(None, **rest_of(server), HISTORY__PATH=str(history))
@@ -203,7 +203,7 @@ def test_a_token_that_cannot_sign_in(server: TableauServer, environment: SetUp, 
 
 
 def test_repository_and_rest_together(company: Simulation, environment: SetUp) -> None:
-    """Both tell the same story: each asset is one, and the repository's word on its freshness counts."""
+    """Both report the same: each asset is one row, with the freshness of the repository."""
     environment(company)
     alone = rows(audit())
     with TableauServer(Estate.of(company.company)) as server:

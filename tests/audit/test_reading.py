@@ -1,4 +1,4 @@
-"""What an audit finds in the repository, over REST, and in both."""
+"""Audits of the repository, over REST, and of both."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, timedelta
@@ -13,7 +13,7 @@ from exporter.collectors.assets import COLLECTOR
 from exporter.config import Configuration, load
 from exporter.demo.simulation import Simulation
 from exporter.errors import SourceUnreachable
-from tests.audit.conftest import AT, REST, SetUp, answering, said
+from tests.audit.conftest import AT, REST, SetUp, answering, site_result
 from tests.collectors.assets.test_from_rest import content, described, inventory
 from tests.collectors.repositories import read as read_state
 from tests.history.test_freshness_audit import judged
@@ -40,11 +40,11 @@ def found(audit: Audit) -> dict[str, Mapping[str, Any]]:
 
 
 def silent(_: str) -> None:
-    """Say nothing of the progress."""
+    """Report no progress."""
 
 
 def test_the_repository_is_read_whole(company: Simulation, configured: Configured) -> None:
-    """Each asset of the repository has one row, as the agent knows it."""
+    """Each asset of the repository has one row, as the agent has it."""
     now = company.now.replace(tzinfo=UTC).timestamp()
     audit = run_audit(configured(company), now, silent)
     (state,) = COLLECTOR.states
@@ -67,7 +67,7 @@ def test_what_lies_about_its_change_is_judged_by_its_extract(configured: Configu
     luids = [f"w{number}" for number in range(100)]
     contents = content(*({"asset_id": luid, "updated_at": AT - timedelta(minutes=1)} for luid in luids))
     extracts = described(*({"asset_id": luid, "refreshed_at": AT - timedelta(hours=30)} for luid in luids))
-    site = said("marketing", inventory(contents, described=extracts))
+    site = site_result("marketing", inventory(contents, described=extracts))
     audit = run_audit(configured(None, **REST), NOW, silent, answering(site))
     assert {luid: row["status"] for luid, row in found(audit).items()} == dict.fromkeys(luids, "Critical")
     assert {row["hours_since_refresh"] for row in audit.rows.to_pylist()} == {30.0}
@@ -75,15 +75,15 @@ def test_what_lies_about_its_change_is_judged_by_its_extract(configured: Configu
 
 
 def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> None:
-    """One line says which site is missing and why; what a site could not say is a note."""
+    """One line names the missing site and the reason; facts that a site lacks are a note."""
     audit = run_audit(
         configured(None, **REST),
         NOW,
         silent,
         answering(
-            said("default", inventory(notes=("the Metadata API is off",))),
-            said("marketing", None, "403: the user is no site administrator"),
-            said("finance", inventory(content({"asset_id": "w2"}))),
+            site_result("default", inventory(notes=("the Metadata API is off",))),
+            site_result("marketing", None, "403: the user is no site administrator"),
+            site_result("finance", inventory(content({"asset_id": "w2"}))),
         ),
     )
     assert found(audit).keys() == {"w1", "w2"}
@@ -92,9 +92,9 @@ def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> 
 
 
 def test_no_sign_in_is_a_failure(configured: Configured) -> None:
-    """Where nothing can be had over REST that is one line; what came before it stays."""
+    """A failure of the whole REST API is one line; rows from before it stay."""
     error = SourceUnreachable("rest https://tableau: no answer")
-    audit = run_audit(configured(None, **REST), NOW, silent, answering(said("default", inventory()), then=error))
+    audit = run_audit(configured(None, **REST), NOW, silent, answering(site_result("default", inventory()), then=error))
     assert found(audit).keys() == {"w1"}
     assert audit.failures == ["rest https://tableau: no answer"]
 
@@ -102,19 +102,19 @@ def test_no_sign_in_is_a_failure(configured: Configured) -> None:
 def test_a_repository_that_is_down_leaves_what_rest_says(configured: Configured) -> None:
     """The sources do not depend on each other."""
     settings = REST | {"REPOSITORY__HOSTS": "127.0.0.1:1"}
-    audit = run_audit(configured(None, **settings), NOW, silent, answering(said("default", inventory())))
+    audit = run_audit(configured(None, **settings), NOW, silent, answering(site_result("default", inventory())))
     assert found(audit).keys() == {"w1"}
     (failure,) = audit.failures
     assert failure.startswith("repository 127.0.0.1:1: ")
 
 
 def test_both_sources_know_the_same_asset_once(company: Simulation, configured: Configured) -> None:
-    """An asset that the repository and the REST API tell of has one row."""
+    """An asset of both the repository and the REST API has one row."""
     now = company.now.replace(tzinfo=UTC).timestamp()
     alone = found(run_audit(configured(company), now, silent))
     workbooks = [luid for luid, row in alone.items() if row["asset_type"] == "workbook"]
     contents = content(*({"asset_id": luid} for luid in [*workbooks, "only over REST"]))
-    audit = run_audit(configured(company, **REST), now, silent, answering(said("default", inventory(contents))))
+    audit = run_audit(configured(company, **REST), now, silent, answering(site_result("default", inventory(contents))))
     assert audit.rows.num_rows == len(alone) + 1
     both = found(audit)
     for luid in workbooks:
@@ -123,7 +123,9 @@ def test_both_sources_know_the_same_asset_once(company: Simulation, configured: 
 
 def test_nothing_found_is_no_good_news(configured: Configured) -> None:
     """An audit that saw no asset at all has failed: a token may have lost its rights."""
-    audit = run_audit(configured(None, **REST), NOW, silent, answering(said("default", inventory(content()[:0]))))
+    audit = run_audit(
+        configured(None, **REST), NOW, silent, answering(site_result("default", inventory(content()[:0])))
+    )
     assert audit.failures == ["no assets were found: check the rights of the agent's user or token"]
 
 
@@ -131,7 +133,7 @@ def test_nothing_found_is_no_good_news(configured: Configured) -> None:
 def test_rules_see_people_as_the_privacy_options_show_them(
     company: Simulation, configured: Configured, users: str, status: str
 ) -> None:
-    """A rule of an owner's name finds nobody where names are not kept."""
+    """A rule of an owner's name matches no asset where names are not stored."""
     rules = "[{match: {content_owner: '*?'}, warning: never, critical: never}]"
     settings = {"PRIVACY__USERS": users, "FRESHNESS__RULES": rules}
     audit = run_audit(configured(company, **settings), company.now.replace(tzinfo=UTC).timestamp() + 1e7, silent)
@@ -139,14 +141,14 @@ def test_rules_see_people_as_the_privacy_options_show_them(
 
 
 def test_no_key_of_pseudonyms_is_made(company: Simulation, configured: Configured, tmp_path: Path) -> None:
-    """An audit leaves nothing behind: where the agent has not made a key, there is nobody to recognise."""
+    """An audit leaves nothing behind: without the agent's key, owners are not recognised."""
     audit = run_audit(configured(company, PRIVACY__USERS="pseudonym"), NOW, silent)
     assert audit.rows.num_rows
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_worst_comes_first() -> None:
-    """By status, then the oldest data; what is unknown stands before what is well."""
+    """By status, then the oldest data; unknown comes before healthy."""
     rows: list[dict[str, Any]] = [
         {"asset_id": "1", "status": "Live", "hours_since_refresh": None},
         {"asset_id": "2", "status": "Healthy", "hours_since_refresh": 1.0},

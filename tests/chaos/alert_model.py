@@ -1,21 +1,21 @@
-"""Model of an alert's states, computed from what its rule was shown, without the agent's code.
+"""Model of an alert's states, computed from its rule's samples, without the agent's code.
 
-A kill, or a history file that somebody holds, leaves it open what an agent remembers: so an alert is reckoned as every
-course that it may have taken, and what is told of it says which of them it did.
+After a kill, or while another program holds the history file, the agent's memory is uncertain: so an alert has every
+possible course, and its notifications settle which of them it is.
 """
 
 from dataclasses import dataclass, field, replace
 
 # As they are documented, in seconds.
-SILENT_BEFORE_END, TOLD_AFTER_END = 60.0, 120.0
-BELIEVED, OWED_TO_ALL, OWED_TO_TOLD = 240.0, 900.0, 86_400.0
+SILENT_BEFORE_END, SENT_AFTER_END = 60.0, 120.0
+BELIEVED, OWED_TO_ALL, OWED_TO_NOTIFIED = 240.0, 900.0, 86_400.0
 
 HOLDS, AWAY, UNKNOWN, RAISES = "holds", "away", "unknown", "raises"
 
 
 @dataclass(frozen=True)
 class State:
-    """One course that an alert may have taken: since when it holds, when it fired, since when it is away."""
+    """One possible course of an alert: since when it holds, when it fired, since when it is away."""
 
     since: float | None = None
     fired: float | None = None
@@ -24,7 +24,7 @@ class State:
 
 @dataclass(frozen=True)
 class End:
-    """How an alert may have ended: what is told of it, and when it was over."""
+    """A possible end of an alert: its notification, and when it was over."""
 
     fired: float
     away: float
@@ -36,7 +36,7 @@ QUIET = State()
 
 @dataclass
 class ModelAlert:
-    """One alert: what the agent may remember of it, and what its file may hold."""
+    """One alert: the possible states in the agent's memory, and in its file."""
 
     wait: float
     keep: float
@@ -45,10 +45,10 @@ class ModelAlert:
     ends: set[End] = field(default_factory=set)
     """Every end that may have come within the last day."""
     ended_now: set[End] = field(default_factory=set)
-    told: bool = False
-    """Whether its agent was heard of it since it was last shown something: what it told it had written before."""
+    notified: bool = False
+    """Whether its agent notified since its last samples: it writes before it sends."""
     over_unread: bool = False
-    """Whether it ended while the agent could not read what the agent before had left."""
+    """Whether it ended while the agent could not read the last agent's state."""
 
     def begin(self) -> None:
         """An agent begins that has not read the file yet."""
@@ -60,9 +60,9 @@ class ModelAlert:
             self.memory = {_merged(kept, seen) for kept in self.kept for seen in self.memory}
 
     def look(self, seen: str, now: float, *, unread: bool) -> None:
-        """The agent looks."""
-        self.told = False
-        self.ends = {end for end in self.ends if now - end.over < OWED_TO_TOLD + 300}
+        """Evaluate."""
+        self.notified = False
+        self.ends = {end for end in self.ends if now - end.over < OWED_TO_NOTIFIED + 300}
         gone_on = [self._gone_on(state, seen, now) for state in self.memory]
         self.ended_now = {end for _, end in gone_on if end is not None}
         self.ends |= self.ended_now
@@ -79,12 +79,12 @@ class ModelAlert:
         if state.fired is None:
             return QUIET, None
         away = now if state.away is None else min(state.away, now)
-        if now - away >= self.keep + TOLD_AFTER_END:
+        if now - away >= self.keep + SENT_AFTER_END:
             return QUIET, End(state.fired, away, now)
         return replace(state, away=away), None
 
     def hear_firing(self, starts_at: float, now: float) -> bool:
-        """Tell whether it may be told to fire; what it did is known by that."""
+        """Return whether it may be sent as firing; the notification settles its course."""
         right = {
             state
             for state in self.memory
@@ -95,22 +95,22 @@ class ModelAlert:
         return self._hear(right)
 
     def hear_end(self, starts_at: float, ends_at: float, now: float) -> bool:
-        """Tell whether this end of it may be told."""
+        """Return whether this end of it may be sent."""
         right = {end.fired for end in self.ends if (min(end.fired, now), end.away) == (starts_at, ends_at)}
         return bool(right) and self._hear({state for state in self.memory if state.fired is None})
 
     def _hear(self, right: set[State]) -> bool:
         if right:
-            self.memory, self.told = right, True
+            self.memory, self.notified = right, True
         return bool(right)
 
     def write(self) -> None:
-        """What is remembered is written."""
+        """Write the remembered state."""
         self.kept = set(self.memory)
 
     def may_be_written(self) -> None:
-        """Nobody knows whether it was; but what is told was written before."""
-        self.kept = set(self.memory) if self.told else self.kept | self.memory
+        """Leave open whether it was written; but every sent alert was written before."""
+        self.kept = set(self.memory) if self.notified else self.kept | self.memory
 
     @property
     def fires(self) -> bool:
@@ -123,7 +123,7 @@ class ModelAlert:
         return any(state.fired is not None for state in self.memory)
 
     def must_be_open(self, now: float, seconds: float) -> bool:
-        """Tell whether it has fired for so long, and is not about to end."""
+        """Return whether it has fired for so long, and is not about to end."""
         return all(
             state.fired is not None
             and now - state.fired >= seconds
@@ -133,7 +133,7 @@ class ModelAlert:
 
 
 def _merged(kept: State, seen: State) -> State:
-    """What was kept goes on as what was seen since."""
+    """Continue the stored course with the new samples."""
     if kept.since is None or seen.since is None:
         return seen if kept.since is None else kept
     return State(kept.since, seen.fired if kept.fired is None else kept.fired, seen.away)

@@ -1,4 +1,4 @@
-"""What must hold of a history after each step, read from the file itself and compared with the truth."""
+"""Invariants of a history after each step, read from the file itself and compared with the source."""
 
 import shutil
 from collections import Counter
@@ -17,7 +17,7 @@ CONTENTS = ("http_requests", "http_requests_open", "counters", "histograms", "la
 
 @dataclass(frozen=True)
 class Held:
-    """What a history file holds."""
+    """The rows of a history file."""
 
     final: dict[Key, Version]
     open: dict[Key, Version]
@@ -30,7 +30,7 @@ class Held:
     mode: str
 
     def is_pruned(self, key: Key) -> bool:
-        """Whether the retention has removed, or will not take, what has this key."""
+        """Whether the retention has removed, or will not archive, the row of this key."""
         return self.pruned is not None and key[1] is not None and key[1] < self.pruned
 
 
@@ -38,7 +38,7 @@ NOTHING = Held({}, {}, [], 0, 0, 0, None, 0, "")
 
 
 def held_by(path: Path) -> Held:
-    """Read what a file holds; one that a crash has left is read from a copy, and stays as it is."""
+    """Read the rows of a file; one left by a crash is read from a copy, and stays as it is."""
     log = path.with_name(path.name + ".wal")
     if log.exists():
         folder = path.parent / "looked at"
@@ -52,7 +52,7 @@ def held_by(path: Path) -> Held:
 
 
 def held_in(connection: duckdb.DuckDBPyConnection) -> Held:
-    """Read what a file holds that is open."""
+    """Read the rows of an open file."""
 
     def rows(table: str) -> list[tuple[Key, Version]]:
         found = connection.execute(f"SELECT id, created_at, completed_at, session_id FROM {table}").fetchall()
@@ -97,7 +97,7 @@ def assert_once(held: Held, ever_final: set[Key], versions: dict[str, tuple[Key,
 
 
 def assert_kept(before: Held, now: Held) -> None:
-    """What was here is here, and what was final is as it was; the retention alone removes."""
+    """Every earlier row is here, and final ones are unchanged; the retention alone removes."""
     for key, version in before.final.items():
         assert now.final.get(key) == version or (key not in now.final and now.is_pruned(key)), (
             f"{key} was final as {version} and is {now.final.get(key)}"
@@ -107,7 +107,7 @@ def assert_kept(before: Held, now: Held) -> None:
 
 
 def missing(now: Held, there: dict[Key, Version]) -> set[Key]:
-    """Return what the source had before and after the reading, and the history has not."""
+    """Return the rows that the source had before and after the read, and the history has not."""
     here = now.final.keys() | now.open.keys()
     return {key for key in there if key not in here and not now.is_pruned(key)}
 

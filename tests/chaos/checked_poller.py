@@ -1,6 +1,6 @@
 """A poller whose every poll is compared with the truth, and the places where faults are injected.
 
-The source is looked at from outside while the agent reads: one session, ACCESS SHARE only, no transaction used up.
+The source is observed from outside while the agent reads: one session, ACCESS SHARE only, no transaction used up.
 """
 
 import shutil
@@ -37,7 +37,7 @@ XMAX = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
 
 
 class CheckedPoller:
-    """A poller on Tableau's repository; what was done is written down in ``steps``."""
+    """A poller on Tableau's repository; ``steps`` records its actions."""
 
     def __init__(self, seed: int, source: Source, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.seed, self.source, self.folder, self.patch = seed, source, folder, patch
@@ -59,7 +59,7 @@ class CheckedPoller:
         self._patch()
 
     def poll(self, *, exact: bool | None = None, fault: bool = False, end: Connect | None = None) -> str:
-        """Poll once, and compare what is then in the file with the truth."""
+        """Poll once, and compare the file with the source."""
         exact = self.chance.random() < 0.5 if exact is None else exact
         self.steps.append(f"  poll{' exact' * exact}")
         quiet = not self.at_snapshot
@@ -96,14 +96,14 @@ class CheckedPoller:
             self.excused |= {key for key, _ in self.tableau.versions().values()} - self.here()
 
     def _young(self) -> set[Key]:
-        """Return what cannot be a day old: open at the last poll, at the same time, or made within a day."""
+        """Return the keys that cannot be a day old: open at the last poll, at the same time, or made within a day."""
         limit = datetime.fromtimestamp(self.harness.now, UTC).replace(tzinfo=None) - timedelta(days=1)
         same = set(self.before.open) if self.moved_at == self.harness.now else set()
         new = {key for key in self.there if key not in self.before.open and key[1] is not None and key[1] >= limit}
         return same | new
 
     def look(self) -> Held:
-        """Read the file, and check what holds whatever has happened."""
+        """Read the file, and check its invariants."""
         now = self.held
         if self.harness.file._connection is not None:
             with self.harness.file._connection.cursor() as connection:
@@ -121,26 +121,26 @@ class CheckedPoller:
         return self.ever_final() | self.held.open.keys()
 
     def ever_final(self) -> set[Key]:
-        """Return every request that was ever final in this file: what its counters count."""
+        """Return every request that was ever final in this file: the ones its counters count."""
         return set(self.held.final).union(*(keys for _, keys in self.pruned))
 
     def remove(self, keys: set[Key]) -> None:
-        """Promise no bound for requests that are gone in a way that nothing tells, unless they are here."""
+        """Expect no bound for requests that vanish without a trace, unless they are here."""
         self.removed |= keys
         self.excused |= keys - self.here()
 
     def go_back(self) -> None:
-        """Take the file as it was before: what it had since, and the source has no more, it never had."""
+        """Restore the file as it was before: rows archived since, and gone from the source, count as never seen."""
         self.forget_prunes()
         self.moved_at = float("nan")
         self.excused |= self.removed - self.here()
 
     def forget_prunes(self) -> None:
-        """Leave out what was pruned in a transaction that the file does not know."""
+        """Exclude the rows pruned in a transaction that the file lacks."""
         mark = self.held.pruned
         self.pruned = [(before, keys) for before, keys in self.pruned if mark is not None and before <= mark]
 
-    # What is put in the product's way.
+    # Faults injected into the product.
 
     def _patch(self) -> None:
         rows = self.chance.choice((3, 5, 20))
@@ -156,23 +156,23 @@ class CheckedPoller:
         self.patch.setattr(Transaction, "prune", self._noting(Transaction.prune))
 
     def _watched(self, snapshot: Callable[..., Any]) -> Callable[..., Any]:
-        """Look at the source from outside while the agent reads; do there what was asked for."""
+        """Observe the source from outside while the agent reads; inject the planned fault there."""
 
         @contextmanager
         def watched(session: Session, table: str) -> Iterator[Snapshot]:
             self.snapshots += 1
             if before := self.at_snapshot.pop(-self.snapshots, None):
                 before()
-            with snapshot(session, table) as taken:
+            with snapshot(session, table) as observed:
                 assert self.source.run(SEEN) == [(1, 0, 0)]
                 if within := self.at_snapshot.pop(self.snapshots, None):
                     within()
-                yield taken
+                yield observed
 
         return watched
 
     def _noting(self, prune: Callable[[Transaction, datetime], Pruned]) -> Callable[[Transaction, datetime], Pruned]:
-        """Write down what is about to be pruned: no file tells it afterwards."""
+        """Record the rows about to be pruned: no file has them afterwards."""
 
         def noting(transaction: Transaction, before: datetime) -> Pruned:
             keys = "SELECT id, created_at FROM http_requests WHERE created_at < ?"
@@ -198,7 +198,7 @@ class CheckedPoller:
                 shutil.copy(found, to.with_name(to.name + suffix))
 
     def take_up(self, path: Path, *, torn: bool) -> None:
-        """Go on with what a crash has left."""
+        """Continue with the file that a crash has left."""
         self.harness.file = HistoryFile(path, Limits(patience_seconds=1.0))
         self.harness._before = {}
         self.harness.restart()

@@ -22,7 +22,7 @@ class Phase:
 
 
 class ConditionSequence:
-    """What holds; ``alerts`` are all that there may ever be."""
+    """The conditions that hold; ``alerts`` are all possible ones."""
 
     def __init__(self, chance: Random) -> None:
         self.rests = False
@@ -37,7 +37,7 @@ class ConditionSequence:
             self.alerts[_labels(NOT_EVALUATED, rule=f"{kind.alert} {kind.severity}")] = NOT_EVALUATED
 
     def go_on(self, time: int) -> None:
-        """Let come and go what does at an instant."""
+        """Start and end the conditions due at an instant."""
         for phase in self._conditions.values():
             self._turn(phase, time, 1.0, (10, 4 * MINUTE), (3 * MINUTE, 15 * MINUTE), (15 * MINUTE, HOUR))
         for phase in (*self._raising.values(), *self._silent.values()):
@@ -52,7 +52,7 @@ class ConditionSequence:
                 phase.until = time + self._chance.randint(*self._chance.choice(spans))
 
     def seen(self, labels: Labels) -> str:
-        """Return what a rule is shown of an alert."""
+        """Return the rule's samples for an alert."""
         of = dict(labels)
         if self.rests:
             return AWAY
@@ -64,8 +64,8 @@ class ConditionSequence:
             return UNKNOWN
         return HOLDS if self._conditions[labels].on else AWAY
 
-    def shown(self, kind: Kind) -> dict[str, object]:
-        """Return the same of all alerts of a rule, as a process is told."""
+    def published(self, kind: Kind) -> dict[str, object]:
+        """Return the same of all alerts of a rule, as a process receives it."""
         seen = {labels: self.seen(labels) for labels in _of(kind)}
         holding = [labels for labels, what in seen.items() if what == HOLDS]
         return {

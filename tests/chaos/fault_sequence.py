@@ -20,18 +20,18 @@ STEPS = 30
 
 
 class Crash(BaseException):
-    """The process has ended here; what it left behind was put aside before."""
+    """The process has ended here; its files were set aside before."""
 
 
 class FaultSequence(CheckedPoller):
-    """One sequence. Each step says what it did."""
+    """One sequence. Each step reports its action."""
 
     def __init__(self, seed: int, source: Source, folder: Path, patch: pytest.MonkeyPatch) -> None:
         super().__init__(seed, source, folder, patch)
         self.copy: tuple[Path, Held] | None = None
 
     def run(self) -> tuple[int, int]:
-        """Take the steps; return how many requests are missing and doubled at the end."""
+        """Run the steps; return how many requests are missing and doubled at the end."""
         try:
             for _ in range(STEPS):
                 step = self.chance.choices(list(CHOICES), list(CHOICES.values()))[0]
@@ -45,7 +45,7 @@ class FaultSequence(CheckedPoller):
             self.tableau.close()
 
     def _end(self) -> tuple[int, int]:
-        """Let everything come to rest: then nothing is missing, and what could not be had was counted."""
+        """Let everything come to rest: then no row is missing, and lost ones were counted."""
         self.tableau.settle()
         self.grant()
         for _ in range(2):
@@ -59,7 +59,7 @@ class FaultSequence(CheckedPoller):
         return len(missing(now, there)), len(now.doubled)
 
     def _take(self, step: str) -> str:
-        """Take a step of this sequence, or one of the writer's."""
+        """Run a step of this sequence, or one of the writer's."""
         done: str = getattr(self, step)() if hasattr(self, step) else getattr(self.tableau, step)()
         return done
 
@@ -67,7 +67,7 @@ class FaultSequence(CheckedPoller):
         """Remove requests in a batch."""
         before = self.tableau.present()
         done = self.tableau.delete()
-        # Nothing tells that a single row has come and gone: only what an emptied table lost is promised a bound.
+        # A single row may come and go without a trace: only the loss of a truncated table has a bound.
         self.remove(before.keys() - self.tableau.present().keys())
         return done
 
@@ -80,12 +80,12 @@ class FaultSequence(CheckedPoller):
         return self.tableau.make_table()
 
     def revoke(self) -> str:
-        """Take the right to read away."""
+        """Revoke the right to read."""
         self.revoked = True
         return self.tableau.revoke()
 
     def grant(self) -> str:
-        """Give the right to read back."""
+        """Grant the right to read again."""
         self.revoked = False
         return self.tableau.grant()
 

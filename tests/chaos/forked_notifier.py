@@ -28,7 +28,7 @@ from tests.support.failing_connection import failing_at
 from tests.support.notifier_harness import TIMEOUT_SECONDS, NotifierHarness
 
 PATIENCE_SECONDS = 0.02
-"""For a file that somebody holds."""
+"""Raised for a file that another program holds."""
 HURRY_SECONDS = 0.1
 """For an Alertmanager of which it is known that it hangs."""
 SENT = "tableau_notifications_sent_total"
@@ -39,7 +39,7 @@ _connect = duckdb.connect
 
 @dataclass(frozen=True)
 class Kind:
-    """A rule, and how long it waits and is kept."""
+    """A rule, and how long it waits and is retained."""
 
     alert: str
     severity: str
@@ -55,7 +55,7 @@ KINDS = (
 
 
 class ForkedNotifier:
-    """One process, as whoever began it sees it; ``pid`` is 0 while there is none."""
+    """One process, as its parent sees it; ``pid`` is 0 while there is none."""
 
     def __init__(self, folder: Path) -> None:
         self.pid = 0
@@ -80,12 +80,12 @@ class ForkedNotifier:
 
     def begin(self, path: Path, urls: Sequence[str]) -> None:
         """Begin one with a history file."""
-        self._say({"path": str(path), "urls": urls})
+        self._report({"path": str(path), "urls": urls})
         self.pid = self._answer()["pid"]
 
     def ask(self, question: Mapping[str, object], *, kill_after: float | None = None) -> dict[str, Any] | None:
         """Have it do something, and perhaps kill it meanwhile; None where it ended before it was done."""
-        self._say(question)
+        self._report(question)
         timer = None
         if kill_after is not None:
             timer = threading.Timer(kill_after, os.kill, (self.pid, signal.SIGKILL))
@@ -111,9 +111,9 @@ class ForkedNotifier:
         self.pid = 0
         assert answer["ended"] == signal.SIGKILL, f"it ended by itself: {answer}; see {self._log.name}"
 
-    def _say(self, said: Mapping[str, object]) -> None:
+    def _report(self, event: Mapping[str, object]) -> None:
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(said).encode() + b"\n")
+        self._server.stdin.write(json.dumps(event).encode() + b"\n")
         self._server.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class ForkedNotifier:
 
 
 class Shown:
-    """What the rules find: what was said last."""
+    """The rules' results: the last ones received."""
 
     def __init__(self) -> None:
         self.seen: Mapping[str, Mapping[str, Any]] = {}
@@ -165,19 +165,19 @@ def _end() -> NoReturn:
 
 
 def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[str]) -> None:
-    """Do what is said until killed."""
-    shown = Shown()
-    harness = NotifierHarness(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
-    _tell(answers, {"pid": os.getpid()})
+    """Run commands until killed."""
+    published = Shown()
+    harness = NotifierHarness(Path(path), urls, published.rules, patience_seconds=PATIENCE_SECONDS)
+    _notify(answers, {"pid": os.getpid()})
     for line in questions:
         question = json.loads(line)
         harness.now = question["now"]
         if "urls" in question:
             _reload(harness, question["urls"])
         else:
-            _look(harness, shown, question)
+            _evaluate(harness, published, question)
         sent = {url: harness.value(SENT, alertmanager=url) for url in harness.urls}
-        _tell(answers, {"sent": sent})
+        _notify(answers, {"sent": sent})
 
 
 def _reload(harness: NotifierHarness, urls: Sequence[str]) -> None:
@@ -188,8 +188,8 @@ def _reload(harness: NotifierHarness, urls: Sequence[str]) -> None:
     harness.reload()
 
 
-def _look(harness: NotifierHarness, shown: Shown, question: Mapping[str, Any]) -> None:
-    shown.seen, shown.kills_at = question["seen"], question["kills_at"]
+def _evaluate(harness: NotifierHarness, published: Shown, question: Mapping[str, Any]) -> None:
+    published.seen, published.kills_at = question["seen"], question["kills_at"]
     for notifier in harness.rule_manager.notifiers:
         receiver = notifier.receiver
         assert isinstance(receiver, Alertmanager)
@@ -200,12 +200,12 @@ def _look(harness: NotifierHarness, shown: Shown, question: Mapping[str, Any]) -
     harness.step()
 
 
-def _tell(answers: int, said: Mapping[str, object]) -> None:
-    os.write(answers, json.dumps(said).encode() + b"\n")
+def _notify(answers: int, event: Mapping[str, object]) -> None:
+    os.write(answers, json.dumps(event).encode() + b"\n")
 
 
 def _serve() -> None:
-    """Fork whom it is told to fork, one after the other."""
+    """Fork the requested processes, one after the other."""
     answers = os.dup(1)
     os.dup2(2, 1)
     structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
@@ -214,7 +214,7 @@ def _serve() -> None:
     for line in questions:
         question = json.loads(line)
         if "path" not in question:
-            # It was said to one that did not live to hear it.
+            # It was sent to a process that was killed before it read it.
             continue
         if not (child := os.fork()):
             try:
@@ -222,7 +222,7 @@ def _serve() -> None:
             finally:
                 os._exit(1)
         _, status = os.waitpid(child, 0)
-        _tell(answers, {"ended": status})
+        _notify(answers, {"ended": status})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A seeded sequence of outages: three Alertmanagers that come and go, and an agent that is killed and restarted.
 
-What holds, and when, is decided here; after every look what was told is held against what is reckoned from it.
+What holds, and when, is decided here; after every evaluation the notifications are compared with the model.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ IN_ORDER_SECONDS = 120
 
 @dataclass
 class Tally:
-    """What a course had, and what was held against what."""
+    """The counts and checks of a sequence."""
 
     outages: int = 0
     kills: Counter[str] = field(default_factory=Counter)
@@ -35,7 +35,7 @@ class Tally:
 
 
 class OutageSequence:
-    """One course. ``steps`` say what was done."""
+    """One sequence; ``steps`` records its actions."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.chance = Random(seed)
@@ -51,10 +51,10 @@ class OutageSequence:
         self._held_until = 0
         self._freed_at = 0
         self._doubt = False
-        """Whether the file may lack what is remembered."""
+        """Whether the file may lack the remembered state."""
         self._read = False
         self._tried_at = 0
-        """When the agent last tried to read what the last process left, by its clock."""
+        """When the agent last tried to read the last process's state, by its clock."""
         self._alive_since = 0
         self._lost_at = 0
         self._elsewhere_until = 0
@@ -90,20 +90,20 @@ class OutageSequence:
     def _go_on(self, outages: int) -> None:
         chance = self.chance
         self.time += chance.choices((15, 30, 60), (6, 2, 2))[0]
-        self._break_and_mend(outages)
-        self._befall()
+        self._break_and_fix(outages)
+        self._inject_fault()
         if not self._notifier.pid:
             self._begin()
-        self._look(self._plan() if chance.random() < 0.04 else "")
+        self._evaluate(self._plan() if chance.random() < 0.04 else "")
 
     @property
     def now(self) -> int:
         """The agent's clock."""
         return self.time + self._offset
 
-    # What befalls whom.
+    # The faults, by their target.
 
-    def _break_and_mend(self, outages: int) -> None:
+    def _break_and_fix(self, outages: int) -> None:
         for receiver in self.receivers:
             phase = self._outages[receiver.url]
             if self.time < phase.until:
@@ -118,13 +118,13 @@ class OutageSequence:
             self._well_since[receiver.url] = self.time
             receiver.behave(options)
             self.tally.outages += phase.on
-            self._say(f"{receiver.port} {options} until {phase.until - BEGIN}")
+            self._report(f"{receiver.port} {options} until {phase.until - BEGIN}")
 
     def _outage_seconds(self) -> int:
         spans = ((15, 2 * MINUTE), (2 * MINUTE, 20 * MINUTE), (20 * MINUTE, 2 * HOUR), (2 * HOUR, 6 * HOUR))
         return self.chance.randint(*self.chance.choices(spans, (45, 32, 20, 3))[0])
 
-    def _befall(self) -> None:
+    def _inject_fault(self) -> None:
         """Go on with the conditions, the file, the clock and the configuration."""
         chance = self.chance
         self._conditions.go_on(self.time)
@@ -134,7 +134,7 @@ class OutageSequence:
             self._hold(chance.choice((chance.randint(15, 120), chance.randint(2 * MINUTE, 25 * MINUTE))))
         if chance.random() < 0.01:
             self._offset = chance.randint(-45, 45)
-            self._say(f"clock {self._offset:+}")
+            self._report(f"clock {self._offset:+}")
         if self._notifier.pid and len(self._urls) < 3 and self.time >= self._elsewhere_until:
             self._reload([receiver.url for receiver in self.receivers])
         elif self._notifier.pid and len(self._urls) == 3 and chance.random() < 0.008:
@@ -144,13 +144,13 @@ class OutageSequence:
     def _hold(self, seconds: int) -> None:
         self._held_until = self.time + seconds
         self._holder = duckdb.connect(str(self._path))
-        self._say(f"file held until {self._held_until - BEGIN}")
+        self._report(f"file held until {self._held_until - BEGIN}")
 
     def _free(self) -> None:
         if self._holder is not None:
             self._holder.close()
             self._holder, self._freed_at = None, self.time
-            self._say("file freed")
+            self._report("file freed")
 
     # What the agent does.
 
@@ -160,21 +160,21 @@ class OutageSequence:
         for alert in self.alerts.values():
             alert.begin()
         self._pending.begin()
-        self._say("begun")
+        self._report("begun")
 
     def _die(self, how: str) -> None:
         self._notifier.kill()
         self.tally.kills[how.split(maxsplit=1)[0]] += 1
         if self._holder is not None or self._doubt or not self._read:
             self._lost_at = self.time
-            # While the file cannot be written, what waits is shown as well.
+            # While the file cannot be written, pending alerts are published as well.
             self._counted.clear()
         down = self.chance.choices((0, self.chance.randint(1, 300), self.chance.randint(300, 4 * HOUR)), (5, 4, 1))[0]
         self.time += down
-        self._say(f"killed: {how}; down for {down}")
+        self._report(f"killed: {how}; down for {down}")
 
     def _plan(self) -> str:
-        """Choose how the agent is killed at this look."""
+        """Choose how the agent is killed at this evaluation."""
         chance = self.chance
         return chance.choice(
             (
@@ -190,7 +190,7 @@ class OutageSequence:
     def _reload(self, urls: list[str]) -> None:
         assert self._notifier.ask({"now": self.now, "urls": urls}) is not None
         for url in set(urls) - set(self._urls):
-            # Of what ended meanwhile nobody told it: it believes for as long as it was told to.
+            # It was not notified of ends meanwhile: it holds an alert until the ``endsAt`` that it received.
             self._named_at[url] = self.tally.looks
             self._well_since[url] = max(self._well_since[url], self.time) + int(BELIEVED) - IN_ORDER_SECONDS
         self._urls = urls
@@ -199,16 +199,16 @@ class OutageSequence:
         if self._holder is None and self._read:
             self._doubt = False
             self._write()
-        self._say(f"{len(urls)} Alertmanagers: {[url[-5:] for url in urls]}")
+        self._report(f"{len(urls)} Alertmanagers: {[url[-5:] for url in urls]}")
 
     def _take_up(self) -> None:
-        """Reckon with what the last process left."""
+        """Add the last process's state to the model."""
         for alert in self.alerts.values():
             alert.read()
         self._pending.read()
         self._read, self._doubt = True, False
 
-    def _look(self, plan: str) -> None:
+    def _evaluate(self, plan: str) -> None:
         self.tally.looks += 1
         now, free = self.now, self._holder is None
         if not self._read and not 0 <= now - self._tried_at < MINUTE:
@@ -236,7 +236,7 @@ class OutageSequence:
         how, *what = plan.split() or [""]
         question = {
             "now": self.now,
-            "seen": {kind.alert: self._conditions.shown(kind) for kind in KINDS},
+            "seen": {kind.alert: self._conditions.published(kind) for kind in KINDS},
             "hanging": [receiver.url for receiver in self.receivers if receiver.options == HANGS],
             "kills_at": what[0] if how == "looking" else None,
             "kills_at_statement": int(what[0]) if how == "writing" else 0,
@@ -250,14 +250,14 @@ class OutageSequence:
         return answer
 
     def _written(self, *, free: bool, completed: bool) -> None:
-        """Reckon what the file holds now."""
+        """Add the file's present state to the model."""
         if not free:
             self._doubt = self._doubt or self._read
         elif self._read and (self._doubt or not completed):
             # After a failure it is tried again within a minute.
             self._doubt = self._doubt and not (completed and self.time - self._freed_at >= 3 * MINUTE)
             for alert in self.alerts.values():
-                alert.told = alert.told and not self._doubt
+                alert.notified = alert.notified and not self._doubt
                 alert.may_be_written()
         if free and self._read and completed and not self._doubt:
             self._write()
@@ -280,7 +280,7 @@ class OutageSequence:
     # What must hold.
 
     def _hear(self) -> None:
-        """Hold what was told against what may be."""
+        """Compare the notifications with the possible ones."""
         for receiver in self.receivers:
             news, answered = receiver.heard()
             assert not news or receiver.url in self._urls, "somebody is told who is not configured"
@@ -303,7 +303,7 @@ class OutageSequence:
         return f"{word.labels} from {word.starts_at - BEGIN} to {word.ends_at - BEGIN} at {self.now - BEGIN}"
 
     def _compare(self, receiver: FakeAlertmanager, now: int) -> None:
-        """Hold what an Alertmanager in order has open against what fires."""
+        """Compare the open alerts of a healthy Alertmanager with the firing ones."""
         held = receiver.open_at(self.time)
         for labels, alert in self.alerts.items():
             episode = self._episode[labels]
@@ -322,27 +322,27 @@ class OutageSequence:
         for receiver in self.receivers:
             counted = sent.get(receiver.url)
             if counted is not None:
-                assert self._counted.get(receiver.url, 0) <= counted <= receiver.taken, "counted wrong"
+                assert self._counted.get(receiver.url, 0) <= counted <= receiver.accepted, "counted wrong"
                 self._counted[receiver.url] = counted
 
     def _come_to_rest(self) -> None:
-        """Let everything end: nobody holds anything for firing, and all was counted."""
+        """Let everything end: no receiver holds a firing alert, and all was counted."""
         self._conditions.rests = True
         self._free()
-        self._say("rest")
+        self._report("rest")
         for _ in range(60):
             self.time += 15
             if not self._notifier.pid:
                 self._begin()
             if len(self._urls) < 3:
                 self._reload([receiver.url for receiver in self.receivers])
-            self._look("")
+            self._evaluate("")
         assert not any(alert.may_fire for alert in self.alerts.values())
         assert not any(receiver.open_at(self.time) for receiver in self.receivers)
         assert all(self._counted[receiver.url] > 0 for receiver in self.receivers)
 
-    def _say(self, said: str) -> None:
-        self.steps.append(f"{self.time - BEGIN}: {said}")
+    def _report(self, event: str) -> None:
+        self.steps.append(f"{self.time - BEGIN}: {event}")
 
 
 def seeds(chosen: str) -> Sequence[int]:

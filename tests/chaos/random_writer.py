@@ -43,7 +43,7 @@ UPDATE = """
     UPDATE http_requests SET completed_at = %s, status = %s, session_id = %s WHERE id = %s
 """
 SOME = "SELECT id FROM http_requests WHERE {} ORDER BY md5(id::text || '{}') LIMIT {} FOR UPDATE SKIP LOCKED"
-# A session tells the statistics at once what it has inserted; else it may take its time.
+# A session reports its inserts to the statistics at once; else they may be late.
 REPORT = "SELECT pg_stat_force_next_flush()"
 CHANGES = (
     "ADD COLUMN extra_{} text",
@@ -65,7 +65,7 @@ class Version:
 
 @dataclass
 class RandomWriter:
-    """One course of Tableau's life; every step says what it did."""
+    """One seeded course of Tableau; every step reports its action."""
 
     source: Source
     chance: Random
@@ -172,19 +172,19 @@ class RandomWriter:
         return change
 
     def revoke(self) -> str:
-        """Take the right to read away."""
+        """Revoke the right to read."""
         self.source.run("REVOKE SELECT ON http_requests FROM readonly")
         return ""
 
     def grant(self) -> str:
-        """Give the right to read back."""
+        """Grant the right to read again."""
         self.source.run("GRANT SELECT ON http_requests TO readonly")
         return ""
 
     # The truth.
 
     def present(self) -> dict[Key, Version]:
-        """Return what is committed and there now."""
+        """Return the committed rows."""
         rows = self.source.run("SELECT id, created_at::timestamp, completed_at, session_id FROM http_requests")
         return {(row[0], row[1]): Version(row[3], row[2]) for row in rows}
 

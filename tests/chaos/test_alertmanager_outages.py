@@ -18,7 +18,7 @@ OUTAGES = 10
 @pytest.mark.slow
 @pytest.mark.timeout(300 + 60 * len(SEEDS))
 def test_whatever_befalls_them(tmp_path: Path) -> None:
-    """After every look each Alertmanager was told what holds, nothing else, and what it missed once it is back."""
+    """After every evaluation each Alertmanager has the current alerts, no others, and missed ones after recovery."""
     tallies = []
     for seed in SEEDS:
         folder = tmp_path / str(seed)
@@ -38,6 +38,6 @@ def test_whatever_befalls_them(tmp_path: Path) -> None:
         "ended": sum(tally.ended for tally in tallies),
         "delivered": sum(len(tally.delivered) for tally in tallies),
     }
-    print(total)  # noqa: T201 - what a long run shows
+    print(total)  # noqa: T201 - the result of a long run
     assert total["outages"] >= OUTAGES * len(SEEDS)
     assert total["kills"]

@@ -23,7 +23,7 @@ SEQUENCES = sorted({*range(int(FIRST), int(LAST or FIRST) + 1), *(() if CHOSEN e
 @pytest.mark.fault(EVERYTHING)
 @pytest.mark.timeout(300 + 60 * len(SEQUENCES))
 def test_whatever_happens(source: Source, tmp_path: Path, tally: Tally) -> None:
-    """After every poll what must hold holds, whatever was written, removed, broken, cut, lost or put back before."""
+    """After every poll the invariants hold, with any rows written, removed, broken, cut, lost or restored before."""
     source.run(TRUTH)
     for seed in SEQUENCES:
         folder = tmp_path / str(seed)

@@ -30,7 +30,7 @@ JOB = {
 
 
 def folded(fold: Fold, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Folded:
-    """Return what a counter counts, or the observed seconds of a histogram, by labels in the family's order."""
+    """Return the values of a counter, or the observed seconds of a histogram, by labels in the family's order."""
     assert tuple(fold.by) == fold.family.labels
     labels = ", ".join(f"({expression})::VARCHAR" for expression in fold.by.values())
     value = f"list({fold.seconds} ORDER BY {fold.seconds})" if isinstance(fold, Distribution) else "count(*)"

@@ -39,13 +39,13 @@ def read(parameters: dict[str, str | int], what: State | Events) -> pa.Table:
     assert what.row is not None
     assert what.sql is not None
     with repository(parameters).session() as session:
-        # A poll looks at everything: where one table may not be read, others may.
+        # A poll reads everything: where one table may not be read, others may.
         session.load_catalog(["sites", *(relation.name for relation in what.reads)])
         return session.read(what.row, what.reads, what.sql)
 
 
 def samples(blocks: list[Block], family: str, now: float = 0.0) -> Samples:
-    """Return what a family shows: values by labels, without those that are absent."""
+    """Return the samples of a family: values by labels, without absent ones."""
     return {
         labels: value
         for block in blocks
@@ -56,7 +56,7 @@ def samples(blocks: list[Block], family: str, now: float = 0.0) -> Samples:
 
 
 class Handmade:
-    """A repository of one version that holds only what a test puts into it."""
+    """A repository of one version that holds only a test's rows."""
 
     def __init__(self, postgres: Postgres, version: str) -> None:
         self.version = version
@@ -91,7 +91,7 @@ class Handmade:
         return found
 
     def empty(self) -> None:
-        """Take out what was put in."""
+        """Remove the test's rows."""
         if self._filled:
             with connect(self._admin) as connection:
                 connection.execute(f"TRUNCATE {', '.join(map(quoted, sorted(self._filled)))}".encode())
@@ -99,5 +99,5 @@ class Handmade:
 
 
 def at(day: int, hour: int = 0) -> datetime:
-    """Return an instant of November 2025, as the repository keeps it."""
+    """Return an instant of November 2025, as the repository stores it."""
     return datetime(2025, 11, day, hour)  # noqa: DTZ001 - the repository's times have no zone

@@ -30,7 +30,7 @@ def test_a_finished_job_has_an_outcome(code: int, outcome: str) -> None:
 
 @pytest.mark.parametrize("unlike", [{"completed_at": None}, {"finish_code": None}, {"finish_code": 3}])
 def test_without_an_outcome_a_job_is_not_counted(unlike: dict[str, object]) -> None:
-    """The code says nothing before the job is done, and unknown is absent."""
+    """The code has no meaning before the job is done, and unknown is absent."""
     assert folded(FINISHED, JOB, [{**BASE, **unlike}]) == {}
 
 
@@ -48,7 +48,7 @@ def test_a_job_that_never_began_neither_ran_nor_waited(started_at: object) -> No
 
 
 def test_a_clock_that_goes_back_is_not_observed() -> None:
-    """Nothing takes less than no time."""
+    """No duration is below zero."""
     assert folded(QUEUE, JOB, [{**BASE, "created_at": at(2)}]) == {}
     assert folded(RUN, JOB, [{**BASE, "completed_at": at(1)}]) == {}
 
@@ -73,6 +73,6 @@ def test_a_company_has_jobs_under_way(simulation: Simulation, role: str) -> None
         expected = dict.fromkeys((SITES[int(str(row["site_id"]))] for row in jobs), 0)
         for row in jobs:
             expected[SITES[int(str(row["site_id"]))]] += bool(row["started_at"]) is begun
-        shown = samples(blocks, f"tableau_background_jobs_{family}")
-        assert shown
-        assert {site: value for (site, _), value in shown.items()} == expected
+        published = samples(blocks, f"tableau_background_jobs_{family}")
+        assert published
+        assert {site: value for (site, _), value in published.items()} == expected

@@ -37,7 +37,7 @@ def test_every_module_is_a_collector_of_its_name() -> None:
     ["", "COLLECTOR = 'stray'", "from exporter.collector import Collector\nCOLLECTOR = Collector('other', 'Another.')"],
 )
 def test_a_module_without_its_collector_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """A stray file is a mistake that shows at once."""
+    """A stray file raises an error at once."""
     (tmp_path / "stray.py").write_text(text)
     monkeypatch.setattr(collectors, "__path__", [*collectors.__path__, str(tmp_path)])
     monkeypatch.delitem(__import__("sys").modules, "exporter.collectors.stray", raising=False)
@@ -65,7 +65,7 @@ def test_a_family_says_where_it_comes_from(family: Family) -> None:
 
 @pytest.mark.parametrize("collector", COLLECTORS.values(), ids=lambda collector: collector.name)
 def test_samples_come_from_declared_rows(collector: Collector) -> None:
-    """Every row is a dataclass of known types, and what is kept by day has an id."""
+    """Every row is a dataclass of known types, and rows stored by day have an id."""
     rows = [state.row for state in collector.states]
     if collector.events and collector.events.row:
         rows.append(collector.events.row)

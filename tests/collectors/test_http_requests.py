@@ -79,7 +79,7 @@ def test_what_cannot_be_measured_is_not_observed(times: tuple[object, object]) -
 
 
 def test_the_cookie_is_never_read() -> None:
-    """Nobody asks for it."""
+    """It is never read."""
     (relation,) = COLLECTOR.events.reads if COLLECTOR.events else ()
     assert not {name for name in relation.columns if "cookie" in name}
     assert relation.required == {"id", "created_at", "completed_at"}

@@ -115,7 +115,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[s
 
 
 def test_it_is_declared_everywhere(known: Mapping[str, Collector]) -> None:
-    """The configuration has its key, the list of metrics its families, and the renderer knows whose they are."""
+    """The configuration has its key, the list of metrics its families, and the renderer their collector."""
     assert {"planted", "planted_requests"} <= known.keys()
     assert collectors.declared_by()["tableau_planted_things"] == {"planted"}
     assert {"planted", "planted_requests"} <= component_options.enabled(
@@ -161,12 +161,12 @@ def test_its_rows_are_published_kept_and_queried(known: Mapping[str, Collector],
 
 
 def seen() -> SeenPeople:
-    """Return three people."""
+    """Return three users."""
     return SeenPeople(np.array(["default"] * 3, object), np.arange(3), np.full(3, NOW))
 
 
 def test_hooks_are_found_by_what_a_collector_declares(known: Mapping[str, Collector]) -> None:
-    """Requests, people and assets are known by the declarations of the collectors, not by their names."""
+    """Requests, users and assets are found by the declarations of the collectors, not by their names."""
     assert requests_collector(known) == "http_requests"
     assert asset_state(known) == ("assets", 0)
     planted = {"planted": known["planted"]}
@@ -188,6 +188,6 @@ def strings(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_collector_is_named_by_the_engine(path: Path) -> None:
-    """What works with every collector names none of them; a page, or a source, may have the name of one."""
+    """Code for all collectors names none of them; a page, or a source, may have the name of one."""
     others = {*TABLES, *SOURCES, *({"assets"} if "pagedata" in path.parts else set())}
     assert strings(path) & (collectors.discover().keys() - others) == set()

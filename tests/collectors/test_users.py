@@ -1,4 +1,4 @@
-"""People and their roles."""
+"""Users and their roles."""
 
 from collections import Counter
 
@@ -42,15 +42,15 @@ def test_both_roles_read_the_names_of_people(simulation: Simulation, role: str) 
 
 
 def test_without_the_roles_nobody_is_counted(simulation: Simulation) -> None:
-    """The views do not tell them: unknown is absent."""
+    """The views lack them: unknown is absent."""
     blocks = list(STATE.expose(read(simulation.parameters("tableau"), STATE), CONTEXT))
     assert samples(blocks, "tableau_users") == {}
 
 
-@pytest.mark.parametrize(("shown", "expected"), [("Explorer", "Explorer"), ("", "Exp"), (None, "Exp")])
-def test_a_role_is_called_as_it_is_shown(newest: Handmade, shown: str | None, expected: str) -> None:
+@pytest.mark.parametrize(("display_name", "expected"), [("Explorer", "Explorer"), ("", "Exp"), (None, "Exp")])
+def test_a_role_is_called_as_it_is_shown(newest: Handmade, display_name: str | None, expected: str) -> None:
     """Its internal name is the second choice."""
-    newest.add("site_roles", id=17, name="Exp", display_name=shown)
+    newest.add("site_roles", id=17, name="Exp", display_name=display_name)
     newest.add("users", site_id=1, system_user_id=None, site_role_id=17)
     (row,) = newest.read(STATE)
     assert (row["site_role"], row["name"]) == (expected, None)

@@ -21,7 +21,7 @@ LABELS = ("default", "Sales", "Overview")
 
 
 def test_it_is_off_by_default() -> None:
-    """A series for each view is for those who ask for it."""
+    """A series for each view is opt-in."""
     assert not COLLECTOR.enabled
 
 
@@ -34,7 +34,7 @@ def test_a_rendering_is_one_bootstrap() -> None:
 
 @pytest.mark.parametrize("unlike", [{"action": "show"}, {"action": "sessions"}, {"action": None}, {"view": None}])
 def test_what_renders_no_view_is_not_counted(unlike: dict[str, object]) -> None:
-    """What comes before and after, and what shows no view."""
+    """URIs before and after a view, and those of no view."""
     row = {**BASE, **unlike}
     assert folded(COUNT, REQUEST, [row]) == {}
     assert folded(DURATION, REQUEST, [row]) == {}
@@ -42,7 +42,7 @@ def test_what_renders_no_view_is_not_counted(unlike: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("end", [at(1, 0).replace(year=2024), None, "infinity"])
 def test_a_rendering_that_cannot_be_measured_is_counted_only(end: object) -> None:
-    """It happened, and it took no time that can be told."""
+    """It counts, with an unknown duration."""
     row = {**BASE, "completed_at": end}
     assert folded(COUNT, REQUEST, [row]) == {LABELS: 1}
     assert folded(DURATION, REQUEST, [row]) == {}

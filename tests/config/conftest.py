@@ -1,4 +1,4 @@
-"""What the tests of the configuration share: loading a text as if it stood in the file."""
+"""Shared by the tests of the configuration: loading a text as if it stood in the file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

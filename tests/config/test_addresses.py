@@ -38,7 +38,7 @@ def test_a_host_is_read(text: str, host: str, port: int) -> None:
     ["", ":8060", "a:", "a:0", "a:65536", "a:b", "a b", "user:hush@db", "https://a", "[::1", "[x]:1", "a,b", "a=b"],
 )
 def test_what_is_no_host_is_refused(text: str) -> None:
-    """What libpq could misunderstand never reaches it."""
+    """A text that libpq could misread never reaches it."""
     with pytest.raises(ValueError, match=r"^must "):
         parse_host(text)
 
@@ -140,7 +140,7 @@ def test_plain_http_is_safe_on_loopback_alone(url: str, clear: bool) -> None:
     ],
 )
 def test_a_host_name_is_read_as_hosts_are_compared(text: str, host: str) -> None:
-    """A name or an address is read in one spelling, whatever its case."""
+    """A name or an address is read in one spelling, with any case."""
     assert parse_host_name(text) == host
 
 

@@ -443,7 +443,7 @@ def test_a_bad_file_is_refused(faults_of: FaultsOf, rule: str) -> None:
 
 
 def test_every_fault_is_told_at_once(faults_of: FaultsOf) -> None:
-    """One reading finds what is wrong in the file, in the environment and on the command line."""
+    """One load reports the faults of the file, of the environment and of the command line."""
     text = """
         repository: {hosts: [db], hosts: [db], usr: me, poll_interval: 60}
         freshness: {rules: [{match: {projct: a}}]}
@@ -464,7 +464,7 @@ def test_every_fault_is_told_at_once(faults_of: FaultsOf) -> None:
 
 
 def test_a_broken_file_hides_no_fault_of_the_environment(faults_of: FaultsOf) -> None:
-    """A file that cannot be read is told together with the variables that are no keys."""
+    """An unreadable file is reported together with the variables that are no keys."""
     assert faults_of("- a", {"TABLEAU_EXPORTER_X": "1"}) == [
         "tableau-exporter.yml: must be a mapping of sections",
         "TABLEAU_EXPORTER_X: unknown key",

@@ -8,14 +8,14 @@ from tests.config.conftest import Load
 HOUR = 3600.0
 
 
-def promises(read: Load, text: str) -> tuple[SlaRule, ...]:
-    """What the freshness section of a text promises."""
+def slas(read: Load, text: str) -> tuple[SlaRule, ...]:
+    """Return the SLA of the freshness section of a text."""
     return read(f"repository: {{hosts: [db]}}\nfreshness: {text}").freshness.sla_rules()
 
 
 def test_the_default_comes_last_and_matches_everything(read: Load) -> None:
-    """Without rules there is one promise, for all assets."""
-    assert promises(read, "{warning: 1h, critical: 2h}") == (SlaRule({}, HOUR, 2 * HOUR),)
+    """Without rules there is one SLA, for all assets."""
+    assert slas(read, "{warning: 1h, critical: 2h}") == (SlaRule({}, HOUR, 2 * HOUR),)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_the_default_comes_last_and_matches_everything(read: Load) -> None:
 def test_a_rule_takes_what_it_leaves_out_from_the_default(
     read: Load, tiers: str, warning: float | None, critical: float | None
 ) -> None:
-    """Of two tiers a rule may set one; never is no promise for that tier."""
-    first, _ = promises(read, f"{{rules: [{{match: {{tag: a}}, {tiers}}}]}}")
+    """Of two tiers a rule may set one; never means no SLA for that tier."""
+    first, _ = slas(read, f"{{rules: [{{match: {{tag: a}}, {tiers}}}]}}")
     assert first == SlaRule({"tag": ("a",)}, warning, critical)
 
 
@@ -43,6 +43,6 @@ def test_rules_keep_their_order_and_their_globs(read: Load) -> None:
     text = """{rules: [
         {match: {project: "Finance*", asset_type: flow}, warning: 1h},
         {match: {site: [a, no], name: "x, y", content_owner: 7}, warning: 1h}]}"""
-    first, second, _ = promises(read, text)
+    first, second, _ = slas(read, text)
     assert first.match == {"project": ("Finance*",), "asset_type": ("flow",)}
     assert second.match == {"site": ("a", "no"), "name": ("x, y",), "content_owner": ("7",)}

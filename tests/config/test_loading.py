@@ -1,4 +1,4 @@
-"""Where the configuration comes from, and what it says when nothing is said."""
+"""Sources of the configuration, and its values without any."""
 
 import re
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def test_the_example_of_the_documentation_loads(read: Load, example: str) -> Non
 
 
 def test_what_the_example_leaves_in_comments_loads_too(read: Load, tmp_path: Path) -> None:
-    """The keys that the example shows behind a # are keys."""
+    """The commented keys of the example are keys."""
     file = tmp_path / "file"
     file.write_text("hunter2", encoding="utf-8")
     hidden = re.findall(r"^  # (\w+: .*?)(?:  +#.*)?$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -72,7 +72,7 @@ def test_what_the_example_leaves_in_comments_loads_too(read: Load, tmp_path: Pat
 
 
 def test_the_example_shows_the_defaults(read: Load) -> None:
-    """A section that is left out has the values that the example shows, retention apart: it keeps everything."""
+    """An absent section has the example's values, retention apart: it retains everything."""
     configuration = read("repository: {hosts: [db]}")
     repository = repository_of(configuration)
     assert (repository.database, repository.user, repository.sslmode) == ("workgroup", "readonly", "verify-full")
@@ -100,7 +100,7 @@ def test_the_key_of_pseudonyms_stands_beside_the_history(read: Load) -> None:
 
 
 def test_the_environment_alone_is_enough(read: Load) -> None:
-    """Without a file the environment says everything: texts, lists, mappings, spans, sizes, switches."""
+    """Without a file the environment sets everything: texts, lists, mappings, spans, sizes, switches."""
     configuration = read(
         None,
         {
@@ -232,7 +232,7 @@ def test_variables_of_kubernetes_are_not_ours(read: Load) -> None:
 
 
 def test_a_missing_file_is_a_fault_when_it_was_named(tmp_path: Path) -> None:
-    """A file named on the command line must be there, whatever the environment says."""
+    """A file named on the command line must exist, with any environment."""
     path = tmp_path / "absent.yml"
     environ = {"TABLEAU_EXPORTER_REPOSITORY__HOSTS": "db"}
     with pytest.raises(ConfigurationError) as error:
@@ -253,7 +253,7 @@ def test_a_file_that_is_no_text_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_options_read_the_same_configuration_again(tmp_path: Path) -> None:
-    """What a command was called with is enough to notice that the file has changed, and to keep the flags."""
+    """The command's arguments suffice to detect a changed file, and to keep the flags."""
     path = tmp_path / "tableau-exporter.yml"
     options = RunOptions(path, config_file_explicit=True, overrides={"log.level": "debug"}, environ={})
     path.write_text("repository: {hosts: [a]}", encoding="utf-8")

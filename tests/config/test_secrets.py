@@ -40,16 +40,16 @@ def publishes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", [ALL, CONNECTED, TOKEN, PUBLISHING])
 def test_a_secret_prints_as_such(read: Load, text: str) -> None:
-    """No way of showing a configuration shows a secret."""
+    """No representation of a configuration has a secret."""
     configuration = read(text)
-    shown = [str(configuration), repr(configuration), f"{configuration}", str(configuration.model_dump())]
-    shown += [configuration.model_dump_json(), str(configuration.warnings)]
-    assert "<secret>" in shown[0]
-    assert "hunter2" not in "".join(shown)
+    published = [str(configuration), repr(configuration), f"{configuration}", str(configuration.model_dump())]
+    published += [configuration.model_dump_json(), str(configuration.warnings)]
+    assert "<secret>" in published[0]
+    assert "hunter2" not in "".join(published)
 
 
 def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:
-    """The log is told of each secret, wherever it is configured."""
+    """The log masks each secret, wherever it is configured."""
     assert read(ALL).secrets() == ("hunter2-a", "hunter2-b", "hunter2-c")
     assert read(CONNECTED).secrets() == ("hunter2-e",)
     assert read(PUBLISHING).secrets() == ("hunter2-b", "hunter2-f")
@@ -79,7 +79,7 @@ def test_the_passwords_of_proxies_can_be_hidden_from_the_log(read: Load, monkeyp
 
 
 def test_the_environment_is_not_shown() -> None:
-    """What a command was called with prints without the environment."""
+    """A command's arguments print without the environment."""
     options = RunOptions(environ={"TABLEAU_EXPORTER_REPOSITORY__PASSWORD": "hunter2"})
     assert "hunter2" not in f"{options} {options!r}"
 
@@ -109,7 +109,7 @@ def test_the_environment_is_not_shown() -> None:
     ],
 )
 def test_no_fault_repeats_a_value(read: Load, text: str) -> None:
-    """Whatever is wrong with a value, neither the fault nor its traceback shows it."""
+    """Neither an error nor its traceback has the invalid value."""
     with pytest.raises(ConfigurationError) as error:
         read(text)
     assert "hunter2" not in "".join(traceback.format_exception(error.value))
@@ -117,7 +117,7 @@ def test_no_fault_repeats_a_value(read: Load, text: str) -> None:
 
 @pytest.mark.attack("secrets")
 def test_a_secret_of_the_environment_is_in_no_fault(read: Load) -> None:
-    """A fault names the variable, never what it holds."""
+    """An error names the variable, never its value."""
     environ = {"TABLEAU_EXPORTER_REPOSITORY__HOSTS": "hunter2@db", "TABLEAU_EXPORTER_REST": "{hunter2: *hunter2}"}
     with pytest.raises(ConfigurationError) as error:
         read(None, environ)
@@ -168,7 +168,7 @@ alertmanager: {{urls: [https://a], basic_auth: {{username: me, password_file: {f
 
 
 def test_a_configuration_cannot_be_changed(read: Load) -> None:
-    """What was validated stays as it was validated."""
+    """A validated value stays as it was validated."""
     configuration: Configuration = read(ALL)
     with pytest.raises(ValueError, match="frozen"):
         setattr(configuration.limits, "series_per_family", 1)  # noqa: B010 - the type checker refuses it too

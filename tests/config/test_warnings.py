@@ -1,4 +1,4 @@
-"""What is valid and yet deserves a look."""
+"""Warnings about valid configurations."""
 
 from pathlib import Path
 

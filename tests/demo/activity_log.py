@@ -47,7 +47,7 @@ class Client:
         return self.get(f"/sites/{site.luid}/activitylog", **times, **query)
 
     def sign(self, site: Place, paths: Iterable[str]) -> httpx.Response:
-        """Ask for presigned addresses."""
+        """Request presigned addresses."""
         address = f"{self.tenant}/sites/{site.luid}/activitylog"
         return httpx.post(address, json={"files": [*paths]}, headers=self.headers, timeout=30)
 

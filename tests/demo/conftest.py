@@ -1,4 +1,4 @@
-"""A small simulated repository, shared by the tests that only look at it."""
+"""A small simulated repository, shared by the tests that only read it."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,7 +26,7 @@ def now() -> datetime:
 
 @pytest.fixture(scope="session")
 def company() -> Company:
-    """A small company; nobody may change it."""
+    """A small company; no test may change it."""
     return Company.build(1, NOW, SMALL)
 
 
@@ -47,14 +47,14 @@ def database(postgres: Postgres, database: dict[str, str | int]) -> Iterator[dic
 
 @pytest.fixture(scope="session")
 def running(company: Company) -> Iterator[TableauServer]:
-    """A simulated Tableau Server that tells of the small company."""
+    """A simulated Tableau Server with the small company."""
     with TableauServer(Estate.of(company)) as server:
         yield server
 
 
 @pytest.fixture
 def tableau(running: TableauServer) -> Iterator[TableauServer]:
-    """The same with all its failure_modes off, and nobody signed in."""
+    """The same with all its failure modes off, and no session."""
     running.failure_modes.reset()
     running.estate.oddities = Oddities()
     running.sessions.end_all()
@@ -67,6 +67,6 @@ def tableau(running: TableauServer) -> Iterator[TableauServer]:
 
 @pytest.fixture(scope="session")
 def cloud(company: Company) -> Iterator[TableauServer]:
-    """A simulated Tableau Cloud that tells of the small company."""
+    """A simulated Tableau Cloud with the small company."""
     with TableauServer(Estate.of(company), cloud=True) as server:
         yield server

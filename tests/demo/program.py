@@ -1,4 +1,4 @@
-"""The demo as a person runs it: a process, what it prints, and what it leaves behind."""
+"""The demo as a user runs it: a process, its output, and the files that it leaves."""
 
 import os
 import pwd
@@ -39,7 +39,7 @@ class Demo:
                 extra_groups=[] if user else None,
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return everything printed so far."""
         return self.log.read_text(errors="replace")
 
@@ -53,19 +53,19 @@ class Demo:
         def happened() -> bool:
             return bool(condition()) or self.process.poll() is not None
 
-        until(happened, lambda: f"{what}\n{self.said()}\n{self.recorded()}", patience_seconds, 0.2)
-        assert condition(), f"it ended before: {what}\n{self.said()}\n{self.recorded()}"
+        until(happened, lambda: f"{what}\n{self.output()}\n{self.recorded()}", patience_seconds, 0.2)
+        assert condition(), f"it ended before: {what}\n{self.output()}\n{self.recorded()}"
 
     def url(self, of: str) -> str:
         """Wait for an URL that the demo prints."""
         pattern = re.compile(rf"^  {of} +(\S+)\n", re.MULTILINE)
-        self.until(lambda: pattern.search(self.said()), f"the {of} is told")
-        found = pattern.search(self.said())
+        self.until(lambda: pattern.search(self.output()), f"the {of} is told")
+        found = pattern.search(self.output())
         assert found is not None
         return found[1]
 
     def left(self) -> list[str]:
-        """Name what the demo left in its folder, and the processes that still work there."""
+        """Name the files that the demo left, and the processes that still run there."""
         files = [path.name for path in self.folder.iterdir() if path != self.log]
         return files + [line for line in _processes() if str(self.folder) in line]
 

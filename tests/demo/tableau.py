@@ -1,4 +1,4 @@
-"""What the tests of the simulated Tableau share: tableauserverclient, which is typed in part, as its client."""
+"""Shared by the tests of the simulated Tableau: tableauserverclient, which is typed in part, as its client."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -2,7 +2,7 @@
 
 The tables are ours; their facts come from Tableau's own loader (github.com/tableau/tabcloud_platform_data_loader:
 ``extractor/retriever``, ``mappings/transformer``) and its event type reference (help.tableau.com, activity_log_schema).
-What no source shows is in docs/decisions/0023-simulated-activity-log.md.
+Assumptions are in docs/decisions/0023-simulated-activity-log.md.
 """
 
 import re
@@ -105,7 +105,7 @@ def of_type(read: dict[str, list[Record]], kind: str) -> list[Record]:
 
 
 def is_a(value: object, kind: object) -> bool:
-    """Tell whether a value is of a type of the table, or null."""
+    """Return whether a value is of a type of the table, or null."""
     if value is None:
         return True
     if kind == INSTANT:
@@ -210,7 +210,7 @@ def test_what_is_read_is_the_truth(manager: CloudManager, read: dict[str, list[R
 
 
 def test_a_file_is_the_same_at_every_download(manager: CloudManager, company: Company, clock: Clock) -> None:
-    """The content of a path does not change, not even for another server that was asked in another order."""
+    """The content of a path does not change, not even on another server with requests in another order."""
     other = ActivityFiles(
         ActivityStory(company, sites=SITES, requests_per_day=REQUESTS_PER_DAY), manager.files.since, clock
     )
@@ -333,7 +333,7 @@ def test_answers_have_the_keys_that_tableau_s_loader_reads(manager: CloudManager
 
 
 def test_a_suspended_site_is_listed_as_such(manager: CloudManager) -> None:
-    """Sites come in pages; one of them is suspended, and says since when."""
+    """Sites come in pages; one of them is suspended, with its instant."""
     client = Client(manager)
     entries, token = [], ""
     while True:
@@ -358,7 +358,7 @@ def test_a_suspended_site_is_listed_as_such(manager: CloudManager) -> None:
     ids=["too long", "reversed", "no instant", "no page"],
 )
 def test_a_list_is_refused_beyond_its_limits(manager: CloudManager, query: dict[str, str], says: str) -> None:
-    """A window of more than 168 hours, a reversed one, what is no instant and no page are answered 400."""
+    """A window of more than 168 hours, a reversed one, an invalid instant and an invalid page are answered 400."""
     answer = Client(manager).get(f"/sites/{manager.files.sites[0].luid}/activitylog", **query)
     assert (answer.status_code, answer.json().keys()) == (400, {"message", "errorCode"})
     assert says in answer.json()["message"]

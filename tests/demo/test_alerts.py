@@ -1,4 +1,4 @@
-"""``tableau-exporter demo --alerts``: real Prometheus, real Alertmanager, and what a person sees of an alert."""
+"""``tableau-exporter demo --alerts``: real Prometheus, real Alertmanager, and the printed notifications."""
 
 import os
 import re
@@ -63,7 +63,7 @@ def working(demo: Demo) -> list[str]:
 
 
 def raised(demo: Demo, alert: str) -> bool:
-    """Tell whether Prometheus ever had an alert pending or firing."""
+    """Return whether Prometheus ever had an alert pending or firing."""
     address = httpx.URL(demo.url("alerts")).netloc.decode()
     query = f'count_over_time(ALERTS{{alertname="{alert}"}}[1h])'
     answer = httpx.get(f"http://{address}/api/v1/query", params={"query": query}, timeout=PATIENCE_SECONDS)
@@ -72,19 +72,19 @@ def raised(demo: Demo, alert: str) -> bool:
 
 @pytest.mark.timeout(600)
 def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
-    """What is stale fires and is told, is refreshed, and is told to be resolved; SIGTERM leaves nothing.
+    """A stale asset fires and is notified, is refreshed, and is notified as resolved; SIGTERM leaves no process.
 
     That the waits are short raises nothing that is not so: at no time the agent was missed.
     """
     require("prometheus")
     require("alertmanager")
     demo = demos()
-    demo.until(lambda: FIXED.search(demo.said()), "the refresh of a stale asset is fixed")
-    found = FIXED.search(demo.said())
+    demo.until(lambda: FIXED.search(demo.output()), "the refresh of a stale asset is fixed")
+    found = FIXED.search(demo.output())
     assert found is not None
-    # Where it was seen to before Prometheus raised it too, only the agent tells the end: two minutes after it.
+    # Where it was fixed before Prometheus raised it too, only the agent sends the end: two minutes after it.
     demo.until(
-        lambda: f"\nresolved  critical  TableauAssetStale: {found['asset']}, data age was " in demo.said(),
+        lambda: f"\nresolved  critical  TableauAssetStale: {found['asset']}, data age was " in demo.output(),
         "it is resolved",
         LATER_SECONDS + PATIENCE_SECONDS,
     )
@@ -94,11 +94,11 @@ def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
     demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
-    assert "Traceback" not in demo.said()
+    assert "Traceback" not in demo.output()
 
 
 def test_a_killed_demo_leaves_its_folder_and_no_process(demos: Callable[..., Demo]) -> None:
-    """Nobody can tidy up after SIGKILL, but Prometheus and Alertmanager end."""
+    """SIGKILL leaves files behind, but Prometheus and Alertmanager end."""
     require("prometheus")
     require("alertmanager")
     demo = demos()
@@ -115,33 +115,33 @@ def test_a_killed_demo_leaves_its_folder_and_no_process(demos: Callable[..., Dem
 def test_without_the_programs_it_goes_on(
     demos: Callable[..., Demo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not installed is said in one line each, and how to get it; the demo ends as usual."""
+    """A missing program is one line each, with how to install it; the demo ends as usual."""
     monkeypatch.setenv("PATH", programs(tmp_path / "bin"))
     demo = demos("--for", "1s")
     assert demo.process.wait(PATIENCE_SECONDS) == 0
-    said = demo.said().splitlines()
+    output = demo.output().splitlines()
     for name in ("Prometheus", "Alertmanager"):
-        assert said.count(f"{name} {GONE}: the demo goes on without it") == 1
-    assert "status page" in demo.said()
+        assert output.count(f"{name} {GONE}: the demo goes on without it") == 1
+    assert "status page" in demo.output()
     assert demo.left() == []
 
 
 def test_what_does_not_start_says_why(
     demos: Callable[..., Demo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first complaint of a program that ends at once is shown; the demo goes on, and nothing is left."""
+    """The first message of a program that ends at once is printed; the demo goes on, and no process is left."""
     script = 'echo "level=info starting"; echo "level=error no $1" | cut -c1-27; echo "level=info bye"; exit 1'
     path = programs(tmp_path / "bin", prometheus=script, alertmanager=script)
     monkeypatch.setenv("PATH", f"{path}{os.pathsep}/bin")
     demo = demos("--for", "1s")
     assert demo.process.wait(PATIENCE_SECONDS) == 0
-    said = demo.said().splitlines()
-    assert "Prometheus did not start: level=error no --config.fil; the demo goes on without it" in said
+    output = demo.output().splitlines()
+    assert "Prometheus did not start: level=error no --config.fil; the demo goes on without it" in output
     assert demo.left() == []
 
 
 def test_the_rules_differ_in_their_waits_alone(tmp_path: Path) -> None:
-    """Nothing but ``for`` and ``keep_firing_for`` is changed, all of them, and promtool takes the result."""
+    """Only ``for`` and ``keep_firing_for`` are changed, all of them, and promtool accepts the result."""
     text = fast_rules.rules(RULES)
 
     def walked(text: str) -> tuple[list[Any], list[str]]:
@@ -157,7 +157,7 @@ def test_the_rules_differ_in_their_waits_alone(tmp_path: Path) -> None:
 
 
 def test_alertmanager_goes_the_ways_of_the_example(tmp_path: Path) -> None:
-    """Routes, groups and inhibitions are the example's; amtool takes the result, and a webhook is every receiver."""
+    """Routes, groups and inhibitions are the example's; amtool accepts the result, and a webhook is every receiver."""
     text = fast_rules.alertmanager(EXAMPLE, "http://127.0.0.1:1/")
     example, made = yaml.safe_load(EXAMPLE), yaml.safe_load(text)
 
@@ -194,31 +194,31 @@ STALE: dict[str, Any] = {
 
 
 def test_strangers_names_move_no_cursor() -> None:
-    """A line says what fires, of which asset, data age, SLA and owner; names are printable."""
+    """A line has the alert, asset, data age, SLA and owner; names are printable."""
     ((alert, receivers),) = notices.Notices().new([notification(STALE)])
-    shown = notices.line(alert, receivers)
-    assert shown == (
+    published = notices.line(alert, receivers)
+    assert published == (
         'firing    critical  TableauAssetStale: workbook "Month\\x1b[2J\\u202e End" in Finance EMEA, '
         "data age 59.6 h, SLA 24 h, owner priya  -> owner"
     )
 
 
 def test_what_was_told_is_not_told_again() -> None:
-    """A group that is sent again tells only what changed in it; two receivers of one alert are one line."""
+    """A group that is sent again prints only its changes; two receivers of one alert are one line."""
     other = {**STALE, "labels": {**STALE["labels"], "asset_name": "Another", "severity": "warning"}}
-    told = notices.Notices()
-    first = told.new([notification(other), notification(STALE), notification(STALE, receiver="team")])
+    notified = notices.Notices()
+    first = notified.new([notification(other), notification(STALE), notification(STALE, receiver="team")])
     assert [(alert.labels["severity"], receivers) for alert, receivers in first] == [
         ("critical", ["owner", "team"]),
         ("warning", ["owner"]),
     ]
-    (again,) = told.new([notification(STALE, {**other, "status": "resolved"})])
+    (again,) = notified.new([notification(STALE, {**other, "status": "resolved"})])
     assert (again[0].status, again[0].labels) == ("resolved", other["labels"])
-    assert len(told.new([notification(other)])) == 1
+    assert len(notified.new([notification(other)])) == 1
 
 
 def test_a_flood_is_counted() -> None:
-    """No more than so many lines are shown in half a minute; how many were not is said once, when it is over."""
+    """Half a minute has so many lines at most; the number of omitted ones is printed once, at its end."""
     now = 0.0
     pace = notices.Pace(lambda: now)
     assert [pace.allows() for _ in range(notices.PACE_LINES + 3)] == [True] * notices.PACE_LINES + [False] * 3

@@ -37,7 +37,7 @@ def running(company: Company, clock: Clock, now: datetime) -> Iterator[CloudMana
 
 @pytest.fixture
 def manager(running: CloudManager, clock: Clock, now: datetime) -> Iterator[CloudManager]:
-    """The same with all its switches off, and nobody signed in."""
+    """The same with all its switches off, and no session."""
     running.failure_modes.reset()
     running.end_sessions()
     running.requests.clear()
@@ -283,7 +283,7 @@ def test_a_length_is_wrong(manager: CloudManager, client: Client, chosen: Chosen
 
 
 def md5(body: bytes) -> str:
-    """Return what S3 takes for the ETag."""
+    """Return S3's ETag."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
@@ -302,7 +302,7 @@ def test_some_lines_are_no_events(manager: CloudManager, client: Client, chosen:
 
 
 def parsed(line: bytes) -> object:
-    """Return what a line says, or that it says nothing."""
+    """Return the event of a line, or None."""
     try:
         return json.loads(line)
     except ValueError:
@@ -310,7 +310,7 @@ def parsed(line: bytes) -> object:
 
 
 def is_record(line: bytes) -> bool:
-    """Tell whether a line is a JSON object."""
+    """Return whether a line is a JSON object."""
     return isinstance(parsed(line), dict)
 
 
@@ -325,7 +325,7 @@ def test_records_are_repeated(manager: CloudManager) -> None:
 
 
 def known(record: Record) -> str:
-    """Return what a record is known by wherever it stands."""
+    """Return the identity of a record in any file."""
     return json.dumps({name: value for name, value in record.items() if name != "eventProcessedTime"})
 
 
@@ -345,7 +345,7 @@ def test_an_answer_is_slow(manager: CloudManager, client: Client, chosen: Chosen
 
 
 def test_it_speaks_https(company: Company, clock: Clock, now: datetime, tmp_path: Path) -> None:
-    """With a certificate both servers speak https, and a client that trusts another authority refuses them."""
+    """With a certificate both servers use https, and a client that trusts another authority refuses them."""
     authority = trustme.CA()
     certificate, private_key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     issued = authority.issue_cert("127.0.0.1")

@@ -1,4 +1,4 @@
-"""``tableau-exporter demo``, run as its users run it: it shows URLs that work, and leaves nothing behind."""
+"""``tableau-exporter demo`` as its users run it: its URLs work, and it leaves no file behind."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import duckdb
 import httpx
 import pytest
 
-from exporter.demo.people import SITES
+from exporter.demo.users import SITES
 from tests.demo.program import PATIENCE_SECONDS, ROOT, Demo
 from tests.support.components import require
 
@@ -42,13 +42,13 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
         demo.end()
 
 
-def asked(url: str) -> httpx.Response:
-    """Ask as patiently as everything else here is waited for."""
+def fetched(url: str) -> httpx.Response:
+    """Request with the same patience as all other waits."""
     return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False, verify=False)  # over HTTP: load no CA
 
 
 def shows_life(demo: Demo) -> None:
-    """Wait until the agent shows what the demo promises, and look at the page."""
+    """Wait until the agent publishes the demo's metrics, and read the page."""
     metrics, page = demo.url("metrics"), demo.url("status page")
     wanted = (
         "tableau_http_requests_total{",
@@ -57,18 +57,18 @@ def shows_life(demo: Demo) -> None:
         'tableau_up{source="rest"} 1',
     )
     for text in wanted:
-        demo.until(lambda text=text: text in asked(metrics).text, f"the metrics show {text}")  # type: ignore[misc]
-    assert asked(page).status_code == httpx.codes.OK
+        demo.until(lambda text=text: text in fetched(metrics).text, f"the metrics show {text}")  # type: ignore[misc]
+    assert fetched(page).status_code == httpx.codes.OK
 
 
 def test_it_ends_by_itself_and_leaves_nothing(demos: Callable[..., Demo]) -> None:
     """The URLs that it prints work while it runs; then it is gone with its processes and its folders."""
     demo = demos("--for", "8s", "--cloud", "--port", "0")
     for of in ("metrics", "status page"):
-        assert asked(demo.url(of)).status_code == httpx.codes.OK
+        assert fetched(demo.url(of)).status_code == httpx.codes.OK
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
-    assert "Traceback" not in demo.said()
+    assert "Traceback" not in demo.output()
 
 
 # Samples by site and another label, and what SQL counts of the history.
@@ -87,7 +87,7 @@ def counted(demo: Demo, family: str) -> dict[tuple[str, str], int]:
     """Return the samples of a family by site and another label; of windows those of an hour and longer."""
     name, _, label = family.partition("/")
     found = {}
-    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", asked(demo.url("metrics")).text, re.MULTILINE):
+    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", fetched(demo.url("metrics")).text, re.MULTILINE):
         of = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if of.get(label) != "5m":
             found[of["site"], of.get(label, "")] = int(float(value))
@@ -95,8 +95,8 @@ def counted(demo: Demo, family: str) -> dict[tuple[str, str], int]:
 
 
 def queried(demo: Demo, sql: str) -> dict[tuple[str, str], int]:
-    """Return what the history counts, asked while the agent runs."""
-    (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.said(), re.MULTILINE)
+    """Return the counts of the history, queried while the agent runs."""
+    (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.output(), re.MULTILINE)
     command = [sys.executable, "-m", "exporter", "history", "query", sql, "--config.file", configuration]
     done = subprocess.run([*command, "--format=json"], cwd=ROOT, capture_output=True, text=True, check=True)
     rows = [tuple(row.values()) for row in json.loads(done.stdout)]
@@ -114,16 +114,16 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
         'tableau_up{source="activity_log"} 1',
         'tableau_activity_log_events_total{site="default",event_type="vizql_http_request"}',
     )
-    demo.until(lambda: all(text in asked(metrics).text for text in wanted), "the metrics show life")
-    shown = set(re.findall(r'^tableau_asset_info\{.*\bsite="([^"]*)"', asked(metrics).text, re.MULTILINE))
-    assert shown == {site.url_namespace or "default" for site in SITES}
-    assert 'tableau_up{source="repository"}' not in asked(metrics).text
-    assert asked(page).status_code == httpx.codes.OK
+    demo.until(lambda: all(text in fetched(metrics).text for text in wanted), "the metrics show life")
+    published = set(re.findall(r'^tableau_asset_info\{.*\bsite="([^"]*)"', fetched(metrics).text, re.MULTILINE))
+    assert published == {site.url_namespace or "default" for site in SITES}
+    assert 'tableau_up{source="repository"}' not in fetched(metrics).text
+    assert fetched(page).status_code == httpx.codes.OK
     assert not any("postgres" in name for name in demo.left())
     agreed = set[str]()
 
     def agree() -> bool:
-        """Whether each family was once what the history has: between two polls both stand still."""
+        """Whether each family once equalled the history: between two polls both stand still."""
         left = OF_HISTORY.keys() - agreed
         agreed.update(name for name in left if counted(demo, name) == queried(demo, OF_HISTORY[name]) != {})
         return agreed == OF_HISTORY.keys()
@@ -133,20 +133,20 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
     demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
-    assert "Traceback" not in demo.said()
+    assert "Traceback" not in demo.output()
 
 
 def test_what_is_printed_can_be_done(demos: Callable[..., Demo]) -> None:
-    """The audit that the demo shows signs in with a token of its own, and the agent keeps its session."""
+    """The demo's audit signs in with a token of its own, and the agent retains its session."""
     demo = demos("--cloud", "--port", "0")
     metrics = demo.url("metrics")
-    demo.until(lambda: 'tableau_up{source="rest"} 1' in asked(metrics).text, "the agent has polled")
-    (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.said(), re.MULTILINE)
+    demo.until(lambda: 'tableau_up{source="rest"} 1' in fetched(metrics).text, "the agent has polled")
+    (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.output(), re.MULTILINE)
     command = [sys.executable, "-m", "exporter", "audit", "--config.file", configuration, "--format=csv"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "Critical" in done.stdout
-    assert "tableau_rest_sessions_lost_total 0" in asked(metrics).text
+    assert "tableau_rest_sessions_lost_total 0" in fetched(metrics).text
 
 
 def test_a_port_that_is_taken(demos: Callable[..., Demo]) -> None:
@@ -155,7 +155,7 @@ def test_a_port_that_is_taken(demos: Callable[..., Demo]) -> None:
         port = taken.getsockname()[1]
         demo = demos("--port", str(port))
         assert demo.process.wait(PATIENCE_SECONDS) == 1
-    (line,) = demo.said().splitlines()
+    (line,) = demo.output().splitlines()
     assert line.startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use")
     assert "choose another port with --port" in line
     assert demo.left() == []
@@ -167,34 +167,34 @@ def test_it_keeps_its_folder_when_asked(demos: Callable[..., Demo]) -> None:
     shows_life(demo)
     demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
-    (kept,) = re.findall(r"^kept: (.+)$", demo.said(), re.MULTILINE)
+    (kept,) = re.findall(r"^kept: (.+)$", demo.output(), re.MULTILINE)
     with duckdb.connect(f"{kept}/history.duckdb", read_only=True) as history:
         assert history.execute("SELECT count(*) > 100000 FROM usage").fetchall() == [(True,)]
     assert "msg=listening" in Path(f"{kept}/agent.log").read_text()
-    assert "msg=listening" not in demo.said()
-    assert "Traceback" not in demo.said()
+    assert "msg=listening" not in demo.output()
+    assert "Traceback" not in demo.output()
     assert demo.left() == [Path(kept).name]
 
 
 def test_an_interrupt_ends_it_in_order(demos: Callable[..., Demo]) -> None:
-    """The metrics show what the demo promises; Ctrl-C ends it with 0 and cleans up."""
+    """The metrics have the demo's cases; Ctrl-C ends it with 0 and cleans up."""
     demo = demos("--port", "0")
     shows_life(demo)
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
-    assert "Traceback" not in demo.said()
+    assert "Traceback" not in demo.output()
 
 
 def test_a_port_in_use_is_one_line(demos: Callable[..., Demo]) -> None:
-    """Somebody else's port is told in one line that says what to do."""
+    """A port in use is reported in one line that names the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         demo = demos("--port", str(taken.getsockname()[1]))
         assert demo.process.wait(PATIENCE_SECONDS) == 1
-    line = demo.said().splitlines()[-1]
+    line = demo.output().splitlines()[-1]
     assert "Address already in use" in line
     assert line.endswith("choose another port with --port, or 0 for any free one")
-    assert "Traceback" not in demo.said()
+    assert "Traceback" not in demo.output()
     assert demo.left() == []
 
 

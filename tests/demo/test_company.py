@@ -23,7 +23,7 @@ def test_the_same_seed_gives_the_same_company(company: Company, now: datetime) -
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_special_case_is_there(now: datetime, seed: int) -> None:
-    """At the smallest scale and with any seed each kind of content is told at least once."""
+    """At the smallest scale and with any seed each kind of content exists at least once."""
     small = Company.build(seed, now, SMALL)
     for table, kinds in KINDS.items():
         assert {*kinds, "healthy"} <= {asset.kind for asset in small.assets if asset.table == table}
@@ -31,7 +31,7 @@ def test_every_special_case_is_there(now: datetime, seed: int) -> None:
 
 
 def test_every_column_is_a_fact(company: Company) -> None:
-    """Whatever the company tells stands in the newest schema, and all rows of a table tell the same."""
+    """The company's columns are those of the newest schema, and all rows of a table have the same."""
     for table, rows in company.tables.items():
         assert set(rows[0]) <= set(schema("2025.3")[table])
         assert {frozenset(row) for row in rows} == {frozenset(rows[0])}
@@ -46,7 +46,7 @@ def test_names_collide_across_sites_but_not_within(company: Company) -> None:
 
 
 def test_people_have_seats_on_several_sites(company: Company) -> None:
-    """There are more seats than people, and one login name belongs to two of them."""
+    """There are more seats than users, and one login name belongs to two of them."""
     assert len(company.tables["users"]) > len(company.tables["system_users"])
     names = Counter(row["name"] for row in company.tables["system_users"])
     assert [name for name, count in names.items() if count > 1] == ["jsmith"]
@@ -123,7 +123,7 @@ def test_published_sources_are_found_by_their_url(company: Company) -> None:
 
 
 def test_jobs_wait_and_run(company: Company) -> None:
-    """Some jobs wait and some run; their finish_code says failure, as Tableau has it before the end."""
+    """Some jobs wait and some run; their finish_code means failure, as Tableau has it before the end."""
     unfinished = [row for row in company.tables["background_jobs"] if row["completed_at"] is None]
     assert {row["started_at"] is None for row in unfinished} == {True, False}
     assert {row["finish_code"] for row in unfinished} == {1}
@@ -131,7 +131,7 @@ def test_jobs_wait_and_run(company: Company) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_it_fits_every_version(company: Company, database: dict[str, str | int], version: str, now: datetime) -> None:
-    """Each version gets the columns it knows, and no content in a state that it does not know."""
+    """Each version gets its own columns, and no content in a state that it lacks."""
     from exporter.demo import workgroup
 
     with connect(database) as connection:
@@ -148,7 +148,7 @@ def test_it_fits_every_version(company: Company, database: dict[str, str | int],
 
 
 def test_secrets_are_canaries(simulation: Simulation) -> None:
-    """What nobody may read holds a text that can be looked for everywhere else."""
+    """Columns that must not be read hold a text to search for everywhere else."""
     with connect(simulation.parameters()) as connection:
         for column, table in (
             ("hashed_password", "system_users"),

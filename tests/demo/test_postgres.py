@@ -19,8 +19,8 @@ from tests.support.components import require, require_root
 
 ROOT = Path(__file__).parents[2]
 
-# Prints its process id and the folder of its server, then waits to be told to end.
-# Whoever runs the tests in the background has SIGINT ignored, and so would the child.
+# Prints its process id and the folder of its server, then waits for a line to end.
+# A shell ignores SIGINT in the background, and so would the child.
 CHILD = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +30,7 @@ with Postgres() as server:
     sys.stdin.read()
 """
 
-# Becomes nobody, and only then starts a server; Python itself may stand where nobody but root can look, and is loaded.
+# Becomes the account nobody, and only then starts a server; Python, whose folder may be root's alone, is loaded before.
 ORDINARY = """
 import os, sys
 from pathlib import Path
@@ -47,7 +47,7 @@ with Postgres(bin_dir=programs) as server:
 
 
 def answer(server: Postgres) -> object:
-    """Ask a server something."""
+    """Query a server."""
     with connect(server.admin()) as connection:
         row = connection.execute("SELECT 42").fetchone()
         return row and row[0]
@@ -62,7 +62,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def unreachable() -> Iterator[Path]:
-    """A folder that nobody but root may enter, as /root often is."""
+    """A folder that only root may enter, as /root often is."""
     require_root()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o700)
@@ -130,7 +130,7 @@ def test_a_kept_folder_starts_again() -> None:
 
 
 def test_an_environment_for_another_server_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PGDATA and PGPORT in our environment are meant for somebody else's server."""
+    """PGDATA and PGPORT in the environment are for another server."""
     monkeypatch.setenv("PGDATA", "/nonexistent")
     monkeypatch.setenv("PGPORT", "1")
     with Postgres(bin_dir=require("postgres18")) as server:
@@ -159,7 +159,7 @@ def test_no_process_outlives_its_parent(end: signal.Signals) -> None:
 
 
 def test_an_ordinary_user_can_run_it() -> None:
-    """Without root's rights the server runs as whoever started it."""
+    """Without root's rights the server runs as the current account."""
     require_root()
     with tempfile.TemporaryDirectory() as spare:
         Path(spare).chmod(0o711)
@@ -186,7 +186,7 @@ def test_programs_that_only_root_can_reach_are_copied(unreachable: Path) -> None
 
 
 def test_a_folder_that_only_root_can_reach_is_refused(unreachable: Path) -> None:
-    """PostgreSQL gives up root's rights, so that a folder below a closed one cannot serve: one line says so."""
+    """PostgreSQL drops root's rights, so that a folder below a closed one cannot serve: one line reports it."""
     with (
         pytest.raises(DemoError, match="choose a folder in /tmp"),
         Postgres(unreachable / "a", bin_dir=require("postgres18")),
@@ -195,7 +195,7 @@ def test_a_folder_that_only_root_can_reach_is_refused(unreachable: Path) -> None
 
 
 def test_a_missing_postgresql_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever lacks the extra, or names a wrong folder, is told so in one line."""
+    """A missing extra, or a wrong folder, is reported in one line."""
     with pytest.raises(DemoError, match="must hold the programs initdb and postgres"):
         postgres_install.programs(tmp_path)
     monkeypatch.setattr(postgres_install, "PACKAGE", "no_such_package")

@@ -56,20 +56,20 @@ def test_a_suspended_computer_does_not_catch_up(company: Company, now: datetime)
 
 
 @pytest.fixture
-def told(simulation: Simulation) -> Callable[[], Facts]:
-    """What is told of the simulated repository."""
+def reported(simulation: Simulation) -> Callable[[], Facts]:
+    """The facts reported of the simulated repository."""
     return Estate.reading(simulation.parameters(), simulation.version).facts
 
 
-def test_the_repository_tells_the_same_as_its_company(told: Callable[[], Facts], simulation: Simulation) -> None:
+def test_the_repository_tells_the_same_as_its_company(reported: Callable[[], Facts], simulation: Simulation) -> None:
     """Read back from PostgreSQL, everything is as it was built."""
-    for read, built in zip(told(), Estate.of(simulation.company).facts(), strict=True):
+    for read, built in zip(reported(), Estate.of(simulation.company).facts(), strict=True):
         for name, value in built._asdict().items():
             assert getattr(read, name) == value, name
 
 
-def test_what_changes_in_the_repository_is_told(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refresh that ends there is a job and a fresh extract here, and so is what is renamed."""
+def test_changes_of_the_repository_are_reported(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refresh that ends there is a job and a fresh extract here, and a renamed asset is renamed."""
     monkeypatch.setattr("exporter.demo.tableau.repository_reader.PAUSE_SECONDS", 0)
     estate = Estate.reading(simulation.parameters(), simulation.version)
     site = estate.facts()[0]
@@ -77,7 +77,7 @@ def test_what_changes_in_the_repository_is_told(simulation: Simulation, monkeypa
     at = simulation.now + timedelta(minutes=5)
     with connect({**simulation.admin()}) as connection:
         with connection.transaction(force_rollback=True):
-            pass  # what is not committed is not told
+            pass  # uncommitted rows are not reported
         connection.execute(
             "UPDATE datasources SET extracts_refreshed_at = %s, name = 'renamed' WHERE luid = %s", [at, item.luid]
         )
@@ -105,7 +105,7 @@ def test_what_changes_in_the_repository_is_told(simulation: Simulation, monkeypa
 
 @pytest.mark.parametrize("version", VERSIONS[:-1])
 def test_older_repositories_can_be_told_too(simulation: Simulation, version: str, now: datetime) -> None:
-    """What an old version does not have is left out; what it has is told."""
+    """Facts that an old version lacks are absent; the others are reported."""
     name = f"tableau_{version.replace('.', '_')}"
     with Simulation(
         version=version,
@@ -121,7 +121,7 @@ def test_older_repositories_can_be_told_too(simulation: Simulation, version: str
 
 
 def test_a_repository_that_goes_away_is_told_as_it_was(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While PostgreSQL is away the server goes on with what it knows."""
+    """While PostgreSQL is down the server goes on with its last facts."""
     monkeypatch.setattr("exporter.demo.tableau.repository_reader.PAUSE_SECONDS", 0)
     estate = Estate.reading(simulation.parameters(), simulation.version)
     facts = estate.facts()
@@ -132,7 +132,7 @@ def test_a_repository_that_goes_away_is_told_as_it_was(simulation: Simulation, m
 
 
 def test_a_counted_estate_is_what_its_numbers_say(now: datetime) -> None:
-    """Each asset stands once, on the site that its number says, refreshed when its number says."""
+    """Each asset exists once, on the site of its number, refreshed at the instant of its number."""
     facts = Estate.large(1_250, 400, flows=10, sites=3, now=now).plain().facts()
     items = {item.luid: item for site in facts for item in (*site.workbooks, *site.datasources, *site.flows)}
     assert len(items) == 1_660
@@ -153,7 +153,7 @@ def latest(item: Content) -> datetime | None:
 
 
 def test_a_counted_estate_is_read_by_a_client(now: datetime) -> None:
-    """A Pager counts what was counted."""
+    """A Pager returns as many items as the total."""
     with TableauServer(Estate.large(250, 40, sites=2, now=now)) as tableau, signed_in(tableau, "site1") as server:
         assert len(list(tsc.Pager(server.workbooks))) == 125
         assert len(list(tsc.Pager(server.datasources))) == 20

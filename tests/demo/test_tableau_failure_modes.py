@@ -34,7 +34,7 @@ def page(server: Any, path: str = "workbooks") -> httpx.Response:  # noqa: ANN40
 
 
 def test_a_login_page_is_taken_for_an_empty_list(tableau: TableauServer) -> None:
-    """A well-formed HTML page with status 200 parses as no items, and only its missing total tells."""
+    """A well-formed HTML page with status 200 parses as no items, and only its missing total reveals it."""
     tableau.failure_modes.html_login_page = {"workbooks"}
     with signed_in(tableau) as server:
         items, pagination = server.workbooks.get()
@@ -53,14 +53,14 @@ def test_a_login_page_may_stand_everywhere(tableau: TableauServer) -> None:
 
 
 def test_a_truncated_page_is_no_xml(tableau: TableauServer) -> None:
-    """The body ends in the middle, but its length is as promised."""
+    """The body ends in the middle, with the full Content-Length."""
     tableau.failure_modes.truncated = {"workbooks"}
     with signed_in(tableau) as server, pytest.raises(SyntaxError):
         server.workbooks.get()
 
 
 def test_a_short_page_has_less_than_it_promises(tableau: TableauServer) -> None:
-    """The total counts what is not there."""
+    """The total counts absent items."""
     tableau.failure_modes.short_page = {"workbooks"}
     with signed_in(tableau) as server:
         items, pagination = server.workbooks.get()
@@ -68,7 +68,7 @@ def test_a_short_page_has_less_than_it_promises(tableau: TableauServer) -> None:
 
 
 def test_a_list_without_a_total_seems_complete(tableau: TableauServer) -> None:
-    """A Pager takes the first page for the whole list."""
+    """A Pager reads the first page as the whole list."""
     tableau.failure_modes.no_total = {"workbooks"}
     with signed_in(tableau) as server:
         assert len(list(tsc.Pager(server.workbooks, tsc.RequestOptions(pagesize=5)))) == 5
@@ -98,7 +98,7 @@ PATHS = {
 }
 
 
-def asked(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # noqa: ANN401 - see there
+def fetched(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # noqa: ANN401 - see there
     """Get the answer of a kind as it comes over the wire."""
     headers = {"X-Tableau-Auth": server.auth_token}
     if kind == "metadata":
@@ -119,14 +119,14 @@ def asked(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # 
     ],
 )
 def test_a_kind_is_broken(tableau: TableauServer, failure_mode: str, status: int, inside: bytes, kind: str) -> None:
-    """Every kind can be missing, fail, or answer with what is no answer, on the named site alone."""
+    """Every kind can be missing, fail, or return an invalid answer, on the named site alone."""
     setattr(tableau.failure_modes, failure_mode, {kind})
     tableau.failure_modes.only_sites = {"emea"}
     with signed_in(tableau, "emea") as server:
-        broken = asked(tableau, server, kind)
-        well = asked(tableau, server, "users" if kind != "users" else "projects")
+        broken = fetched(tableau, server, kind)
+        well = fetched(tableau, server, "users" if kind != "users" else "projects")
     with signed_in(tableau) as server:
-        elsewhere = asked(tableau, server, kind)
+        elsewhere = fetched(tableau, server, kind)
     assert broken.status_code == status
     assert inside in broken.content
     assert (well.status_code, elsewhere.status_code) == (200, 200)
@@ -140,7 +140,7 @@ def test_a_kind_is_broken(tableau: TableauServer, failure_mode: str, status: int
 
 @pytest.mark.parametrize("kind", ["users", "workbooks", "jobs", "sites"])
 def test_a_total_is_one_too_high_at_every_reading(tableau: TableauServer, kind: str) -> None:
-    """What is promised never comes, however often it is asked for."""
+    """Counted items never come, however often they are requested."""
     tableau.estate.oddities = replace(tableau.estate.oddities, promised=frozenset())
     with signed_in(tableau) as server:
         items, before = getattr(server, kind).get()
@@ -153,7 +153,7 @@ def test_a_total_is_one_too_high_at_every_reading(tableau: TableauServer, kind: 
 
 @pytest.mark.parametrize(("failure_mode", "change"), [("duplicated", 1), ("skipped", -1)])
 def test_items_move_between_pages(tableau: TableauServer, failure_mode: str, change: int) -> None:
-    """What is added or removed while the pages are read comes twice, or pushes something out of sight."""
+    """Items added or removed while the pages are read come twice, or are skipped."""
     setattr(tableau.failure_modes, failure_mode, {"workbooks"})
     with signed_in(tableau) as server:
         first, before = server.workbooks.get(tsc.RequestOptions(pagesize=5))
@@ -169,7 +169,7 @@ def test_items_move_between_pages(tableau: TableauServer, failure_mode: str, cha
 
 @pytest.mark.parametrize("kind", ["jobs", "tasks", "users", "sites", "flow_runs", "metadata"])
 def test_some_calls_are_for_administrators(tableau: TableauServer, kind: str) -> None:
-    """What a token may not see is refused with 403; everything else goes on."""
+    """Content hidden from a token is refused with 403; everything else goes on."""
     tableau.failure_modes.forbidden = {kind}
     with signed_in(tableau) as server:
         with pytest.raises(tsc.ServerResponseError, match="403004"):
@@ -207,7 +207,7 @@ def test_a_token_expires(tableau: TableauServer) -> None:
 
 
 def test_somebody_else_uses_the_same_token(tableau: TableauServer) -> None:
-    """Every so many calls the session is taken away, however often one signs in again."""
+    """Every so many calls the session ends, however often the client signs in again."""
     tableau.failure_modes.rival_every = 2
     with signed_in(tableau) as server:
         server.workbooks.get()
@@ -246,7 +246,7 @@ def test_calls_fail_for_a_while(tableau: TableauServer, status: int) -> None:
 
 
 def test_the_sign_in_fails_only_where_it_is_named(tableau: TableauServer) -> None:
-    """Counting failure_modes leave signing in alone unless told otherwise."""
+    """Counting failure modes spare sign-ins by default."""
     tableau.failure_modes.fail_next = 1
     with signed_in(tableau) as server:
         assert tableau.failure_modes.fail_next == 1
@@ -294,7 +294,7 @@ def test_an_answer_trickles_for_ever(tableau: TableauServer) -> None:
 
 
 def test_the_metadata_api_is_missing_or_disabled(tableau: TableauServer) -> None:
-    """A server without the API knows no such path; one where it is off says how to enable it."""
+    """A server without the API answers 404; one where it is off answers with how to enable it."""
     with signed_in(tableau) as server:
         tableau.failure_modes.metadata = "missing"
         with pytest.raises(NonXMLResponseError, match="404"):
@@ -306,7 +306,7 @@ def test_the_metadata_api_is_missing_or_disabled(tableau: TableauServer) -> None
 
 
 def test_the_metadata_api_answers_in_part(tableau: TableauServer) -> None:
-    """Some assets are missing, and errors beside the data say so."""
+    """Some assets are missing, with errors beside the data."""
     tableau.failure_modes.metadata_partial = True
     with signed_in(tableau) as server:
         answer = server.metadata.query(QUERY)
@@ -331,7 +331,7 @@ def test_the_metadata_api_has_a_limit_of_nodes(tableau: TableauServer) -> None:
 
 
 def test_the_metadata_api_is_absurdly_slow(tableau: TableauServer) -> None:
-    """Its queries alone take that long."""
+    """Its queries alone last that long."""
     with signed_in(tableau) as server:
         tableau.failure_modes.metadata_seconds = 60
         server.workbooks.get()
@@ -358,7 +358,7 @@ def test_dates_have_fractions(tableau: TableauServer) -> None:
 
 
 def test_the_server_does_not_say_its_version(tableau: TableauServer) -> None:
-    """A client that asks for it stays with the oldest that it knows."""
+    """A client that requests it stays with the oldest known version."""
     tableau.failure_modes.serverinfo_missing = True
     server = client(tableau)
     server.use_server_version()
@@ -390,10 +390,10 @@ def test_a_private_authority_vouches_for_the_server(company: Company, tmp_path: 
         server = tsc.Server(tableau.url, http_options={"verify": str(ca)})
         server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
         server.close()
-        stranger = tsc.Server(tableau.url)
+        untrusted = tsc.Server(tableau.url)
         with pytest.raises(requests.exceptions.SSLError):
-            stranger.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
-        stranger.close()
+            untrusted.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+        untrusted.close()
 
 
 @pytest.mark.parametrize("switching", ["refused", "ignored"])
@@ -427,7 +427,7 @@ def test_a_bomb_is_small_on_the_wire(tableau: TableauServer, kind: str, first: b
 
 
 def test_a_body_may_be_too_large(tableau: TableauServer) -> None:
-    """A gateway answers with a page of its own; what is small passes."""
+    """A gateway answers with a page of its own; small bodies pass."""
     with signed_in(tableau) as server:
         tableau.failure_modes.largest_body = 1_000_000
         upload = server.fileuploads.initiate()
@@ -445,7 +445,7 @@ def test_every_trap_is_shown_here() -> None:
 
 
 def test_calls_are_counted_and_remembered(tableau: TableauServer) -> None:
-    """The server tells which calls came, how they were answered, and who signed in where."""
+    """The server records the calls, their answers, and the sign-ins."""
     with signed_in(tableau, "emea") as server:
         server.workbooks.get()
         with pytest.raises(tsc.ServerResponseError):
@@ -469,11 +469,11 @@ def test_connections_are_kept(tableau: TableauServer) -> None:
 
 
 def test_a_body_of_nonsense_is_refused(tableau: TableauServer) -> None:
-    """What is no XML, or no JSON, is the client's fault."""
+    """Invalid XML or JSON is the client's error."""
     answer = httpx.post(f"{tableau.url}/api/3.26/auth/signin", content=b"<")
     assert (answer.status_code, "400000" in answer.text) == (400, True)
     with signed_in(tableau) as server:
-        told = httpx.post(
+        reported = httpx.post(
             f"{tableau.url}/api/metadata/graphql", content=b"[", headers={"X-Tableau-Auth": server.auth_token}
         )
-    assert "errors" in json.loads(told.text)
+    assert "errors" in json.loads(reported.text)

@@ -32,7 +32,7 @@ def everything(endpoint: Any, size: int = 100) -> list[Any]:  # noqa: ANN401 - n
 
 
 def test_the_server_says_its_versions(tableau: TableauServer) -> None:
-    """Anybody may ask for the versions, and a client takes the newest of the API."""
+    """Any client may request the versions, and uses the newest of the API."""
     server = client(tableau)
     info = server.server_info.get()
     assert (info.product_version, info.rest_api_version) == ("2025.3", "3.26")
@@ -88,7 +88,7 @@ def test_projects_stand_in_projects_and_people_have_roles(tableau: TableauServer
 
 
 def test_names_and_addresses_are_told_to_those_who_ask(tableau: TableauServer, company: Company) -> None:
-    """As the repository has them; a list without ``fields`` tells login names alone, and an unknown one is refused."""
+    """As the repository has them; without ``fields`` a list has login names alone, and an unknown field is refused."""
     accounts = {row["id"]: row for row in company.tables["system_users"]}
     expected = {
         row["luid"]: (accounts[row["system_user_id"]]["friendly_name"], accounts[row["system_user_id"]]["email"])
@@ -98,9 +98,9 @@ def test_names_and_addresses_are_told_to_those_who_ask(tableau: TableauServer, c
     with signed_in(tableau) as server:
         headers, there = {"X-Tableau-Auth": server.auth_token}, f"{server.baseurl}/sites/{server.site_id}/users"
         assert {person.id: (person.fullname, person.email) for person in tsc.Pager(server.users)} == expected
-        asked = tsc.RequestOptions(pagesize=1000)
-        asked.fields |= {"id", "name", "fullName", "email"}
-        raw = server.users.get_request(there, asked).text
+        fetched = tsc.RequestOptions(pagesize=1000)
+        fetched.fields |= {"id", "name", "fullName", "email"}
+        raw = server.users.get_request(there, fetched).text
         assert {person.id: (person.fullname, person.email) for person in parsed(raw)} == expected
         plain = httpx.get(there, headers=headers).text
         refused = httpx.get(f"{there}?fields=id,shoeSize", headers=headers)
@@ -118,7 +118,7 @@ def parsed(text: str) -> list[Any]:
 
 
 def test_sites_are_listed_and_found_by_their_url(tableau: TableauServer) -> None:
-    """Every site is told, the Default site by an empty content URL."""
+    """Every site is listed, the Default site by an empty content URL."""
     with signed_in(tableau) as server:
         sites = list(tsc.Pager(server.sites, tsc.RequestOptions(pagesize=3)))
         assert [site.content_url for site in sites] == ["", "marketing", "finance", "emea"]
@@ -127,12 +127,12 @@ def test_sites_are_listed_and_found_by_their_url(tableau: TableauServer) -> None
 
 
 def test_the_list_of_jobs_says_nothing_of_assets_but_a_single_job_does(tableau: TableauServer) -> None:
-    """A client must ask for each job to learn what it refreshed."""
+    """A client must request each job to learn its content."""
     jobs = [job for job in by_url(tableau).jobs if job.asset and job.ended_at]
     kinds = {job.kind: job for job in jobs}
     with signed_in(tableau) as server:
-        told = {job.id: job for job in everything(server.jobs, 1000)}
-        assert len(told) == len(by_url(tableau).jobs)
+        reported = {job.id: job for job in everything(server.jobs, 1000)}
+        assert len(reported) == len(by_url(tableau).jobs)
         for kind, job in kinds.items():
             single = server.jobs.get_by_id(job.luid)
             assets: dict[str | None, object] = {
@@ -144,20 +144,20 @@ def test_the_list_of_jobs_says_nothing_of_assets_but_a_single_job_does(tableau: 
                 assert (single.flow_run.flow_id, single.flow_run.id) == (job.asset, job.run)
             else:
                 assert assets == {**dict.fromkeys(assets), kind: job.asset}
-            assert single.completed_at == told[job.luid].ended_at
+            assert single.completed_at == reported[job.luid].ended_at
     assert set(kinds) == {"workbook", "datasource", "flow"}
 
 
 def test_a_job_that_somebody_started_is_known_by_its_name(tableau: TableauServer, company: Company) -> None:
     """Jobs without a task belong to the content of their site that has their title."""
     adhoc = [row for row in company.tables["background_jobs"] if row["run_now"] and row["site_id"]]
-    told = {job.luid: job for site in tableau.facts() for job in site.jobs}
+    reported = {job.luid: job for site in tableau.facts() for job in site.jobs}
     assert len(adhoc) >= 6
-    assert all(told[str(row["luid"])].asset for row in adhoc)
+    assert all(reported[str(row["luid"])].asset for row in adhoc)
 
 
 def test_jobs_are_filtered_and_sorted(tableau: TableauServer, now: datetime) -> None:
-    """What is asked for by type, status and date comes, newest first, and nothing else."""
+    """Jobs filtered by type, status and date come, newest first, and no others."""
     since = now - timedelta(days=2)
     jobs = [job for job in by_url(tableau).jobs if job.type in {"refresh_extracts", "increment_extracts"}]
     wanted = [job for job in jobs if job.status == "Success" and job.ended_at and job.ended_at >= since]
@@ -167,10 +167,10 @@ def test_jobs_are_filtered_and_sorted(tableau: TableauServer, now: datetime) -> 
             status="Success",
             completed_at__gte=f"{since.isoformat()}Z",
         ).order_by("-completedAt")
-        told = [job.id for job in found]
+        reported = [job.id for job in found]
     by_end = sorted(wanted, key=lambda job: job.ended_at or now, reverse=True)
-    assert told == [job.luid for job in by_end]
-    assert told
+    assert reported == [job.luid for job in by_end]
+    assert reported
 
 
 def test_tasks_have_no_pages_and_on_server_a_named_schedule(tableau: TableauServer) -> None:
@@ -178,29 +178,29 @@ def test_tasks_have_no_pages_and_on_server_a_named_schedule(tableau: TableauServ
     tableau.estate.oddities = replace(Oddities(), task_of_nothing=False, task_without_schedule=False)
     tasks = [task for task in by_url(tableau).tasks if task.kind != "flow" and task.ran_at is None]
     with signed_in(tableau) as server:
-        told, pagination = server.tasks.get(tsc.RequestOptions(pagesize=1))
+        reported, pagination = server.tasks.get(tsc.RequestOptions(pagesize=1))
         schedules = {schedule.id: schedule for schedule in tsc.Pager(server.schedules)}
     assert pagination.total_available is None
-    assert [task.id for task in told] == [task.luid for task in tasks]
-    assert {task.target.type for task in told} == {"workbook", "datasource"}
-    assert {task.schedule_id for task in told} <= set(schedules)
-    assert any(task.consecutive_failed_count for task in told)
+    assert [task.id for task in reported] == [task.luid for task in tasks]
+    assert {task.target.type for task in reported} == {"workbook", "datasource"}
+    assert {task.schedule_id for task in reported} <= set(schedules)
+    assert any(task.consecutive_failed_count for task in reported)
 
 
 def test_on_cloud_the_schedule_stands_in_the_task(cloud: TableauServer) -> None:
-    """Cloud has no schedules of its own: a task says how often it runs and when it runs next."""
+    """Cloud has no schedules of its own: a task has its frequency and its next run."""
     with signed_in(cloud) as server:
-        told, _ = server.tasks.get()
+        reported, _ = server.tasks.get()
         with pytest.raises(tsc.ServerResponseError, match="404000"):
             server.schedules.get()
-    schedules = [task.schedule_item for task in told if task.schedule_item]
-    assert len(schedules) == len(told) - 1
+    schedules = [task.schedule_item for task in reported if task.schedule_item]
+    assert len(schedules) == len(reported) - 1
     assert all(schedule.next_run_at and schedule.interval_item for schedule in schedules)
     assert {(schedule.id, schedule.state) for schedule in schedules} == {(None, None)}
 
 
 def test_flows_have_runs_and_tasks_that_the_client_does_not_see(tableau: TableauServer) -> None:
-    """A run of a flow names its flow; a task does so in an element that tableauserverclient does not look for."""
+    """A run of a flow names its flow; a task does so in an element that tableauserverclient does not read."""
     site = by_url(tableau)
     with signed_in(tableau) as server:
         runs = server.flow_runs.get(tsc.RequestOptions(pagesize=1000))
@@ -233,7 +233,7 @@ def test_a_page_that_cannot_be_is_refused(tableau: TableauServer, query: str, co
 
 
 def test_a_token_sees_its_site_alone(tableau: TableauServer) -> None:
-    """Another site's lists are refused, a version that is not spoken and a path that is not known are not found."""
+    """Another site's lists are refused, an unknown version and an unknown path are not found."""
     with signed_in(tableau) as server:
         headers = {"X-Tableau-Auth": server.auth_token}
         other = by_url(tableau, "emea").luid
@@ -245,6 +245,6 @@ def test_a_token_sees_its_site_alone(tableau: TableauServer) -> None:
 
 
 def test_every_list_can_be_sorted_by_all_that_it_can_be_filtered_by() -> None:
-    """The fields of a list are attributes of what is in it."""
+    """The fields of a list are attributes of its entries."""
     with_fields = {kind: listing.fields for kind, listing in LISTINGS.items() if listing.fields}
     assert set(with_fields) == {*CONTENT, "projects", "users", "jobs", "flow_runs", "views", "virtual_connections"}

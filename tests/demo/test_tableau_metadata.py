@@ -80,10 +80,10 @@ def test_workbooks_are_told_with_all_that_they_live_on(tableau: TableauServer) -
             embedded, upstream = node["embeddedDatasources"], node["upstreamDatasources"]
             assert isinstance(embedded, list)
             assert isinstance(upstream, list)
-            told = [
+            reported = [
                 source["extractLastRefreshTime"] or source["extractLastIncrementalUpdateTime"] for source in embedded
             ]
-            assert max((at for at in told if at), default=None) == latest(item)
+            assert max((at for at in reported if at), default=None) == latest(item)
             assert any(source["hasExtracts"] for source in embedded) == item.has_extracts
             read = {source.published for source in item.sources if source.published in sources}
             assert {source["luid"] for source in upstream} == read
@@ -101,8 +101,8 @@ def test_a_page_is_no_larger_than_allowed(tableau: TableauServer) -> None:
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["MAX_PAGE_SIZE_EXCEEDED"]
 
 
-def asked(tableau: TableauServer, query: str = WORKBOOKS, **variables: object) -> dict[str, Any]:
-    """Ask a query of the Default site."""
+def fetched(tableau: TableauServer, query: str = WORKBOOKS, **variables: object) -> dict[str, Any]:
+    """Run a query on the Default site."""
     with signed_in(tableau) as server:
         answer: dict[str, Any] = server.metadata.query(query, variables)
     return answer
@@ -122,40 +122,40 @@ def codes(answer: dict[str, Any]) -> list[str]:
 def test_a_client_that_asks_too_often_gets_no_data(tableau: TableauServer) -> None:
     """The answer is well-formed, its data null; afterwards it is as before."""
     tableau.failure_modes.metadata_throttle_next = 1
-    answer = asked(tableau)
+    answer = fetched(tableau)
     assert (answer["data"], codes(answer)) == (None, ["RATE_EXCEEDED"])
-    assert "errors" not in asked(tableau)
+    assert "errors" not in fetched(tableau)
 
 
 def test_a_large_page_takes_too_long(tableau: TableauServer) -> None:
     """Half of its nodes come, beside an error that has neither code nor extensions; a small page is whole."""
     tableau.failure_modes.metadata_time_limit = 4
-    answer = asked(tableau, first=6)
+    answer = fetched(tableau, first=6)
     assert len(books(answer)) == 3
     assert answer["errors"] == [
         {"message": "Reached time limit of PT5S for query execution.", "path": None, "extensions": None}
     ]
-    whole = asked(tableau, first=4)
+    whole = fetched(tableau, first=4)
     assert len(books(whole)) == 4
     assert "errors" not in whole
 
 
 @pytest.mark.parametrize(("manner", "value"), [("empty", []), ("null", None), ("null_items", [None])])
 def test_a_backfill_knows_no_data_sources(tableau: TableauServer, manner: str, value: object) -> None:
-    """Embedded data sources are no list of objects, beside an error that says why."""
+    """Embedded data sources are no list of objects, beside an error with the reason."""
     tableau.failure_modes.metadata_backfill = manner
-    answer = asked(tableau)
+    answer = fetched(tableau)
     assert all(node["embeddedDatasources"] == value for node in books(answer))
     assert codes(answer) == ["BACKFILL_RUNNING"]
 
 
 def test_a_source_above_has_no_name(tableau: TableauServer) -> None:
-    """A workbook's upstream sources have no LUID; asked for themselves, they have."""
+    """A workbook's upstream sources have no LUID; queried by themselves, they have."""
     tableau.failure_modes.metadata_nameless = True
-    upstream = [source for node in books(asked(tableau)) for source in node["upstreamDatasources"]]
+    upstream = [source for node in books(fetched(tableau)) for source in node["upstreamDatasources"]]
     assert upstream
     assert {source["luid"] for source in upstream} == {None}
-    sources = asked(tableau, SOURCES)["data"]["publishedDatasourcesConnection"]["nodes"]
+    sources = fetched(tableau, SOURCES)["data"]["publishedDatasourcesConnection"]["nodes"]
     assert all(source["luid"] and source["name"] for source in sources)
 
 
@@ -176,22 +176,22 @@ def test_pages_shift_without_an_order(tableau: TableauServer, order: str, lost: 
 
 def test_a_warning_may_stand_beside_all_of_the_data(tableau: TableauServer) -> None:
     """The permissions mode was switched, and nothing is missing."""
-    plain = asked(tableau)
+    plain = fetched(tableau)
     tableau.failure_modes.metadata_permissions = True
-    answer = asked(tableau)
+    answer = fetched(tableau)
     assert (answer["data"], codes(answer)) == (plain["data"], ["PERMISSIONS_MODE_SWITCHED"])
 
 
 def test_nulls_come_wherever_the_schema_lets_them(tableau: TableauServer) -> None:
     """In every third asset each field that may be null is null, and none that may not be."""
     tableau.failure_modes.metadata_nulls = True
-    answer = asked(tableau, SOURCES, first=9)
+    answer = fetched(tableau, SOURCES, first=9)
     found = answer["data"]["publishedDatasourcesConnection"]["nodes"]
     assert "errors" not in answer
     for number, node in enumerate(found):
         assert node["luid"]
         assert (node["name"] is None) == (node["hasExtracts"] is None) == (number % 3 == 2)
-    assert [node["upstreamDatasources"] is None for node in books(asked(tableau, first=6))] == [
+    assert [node["upstreamDatasources"] is None for node in books(fetched(tableau, first=6))] == [
         False,
         False,
         True,
@@ -207,7 +207,7 @@ def test_the_agent_asks_what_the_schema_has(tableau: TableauServer, name: str, f
     """The agent's own queries are valid by the published schema, and answered without an error."""
     query = agent_query(name, **form)
     assert validate(build_schema(schema_text()), parse(query)) == []
-    answer = asked(tableau, query, first=3, afterToken=None)
+    answer = fetched(tableau, query, first=3, afterToken=None)
     assert answer["data"][name]["nodes"]
     assert "errors" not in answer
 
@@ -215,20 +215,20 @@ def test_the_agent_asks_what_the_schema_has(tableau: TableauServer, name: str, f
 def test_an_older_release_knows_no_virtual_connections(tableau: TableauServer) -> None:
     """A query that names one of them is refused whole, any other is answered."""
     tableau.failure_modes.metadata_old = True
-    refused = asked(tableau, agent_query(AGENT_WORKBOOKS))
+    refused = fetched(tableau, agent_query(AGENT_WORKBOOKS))
     assert [error["extensions"] for error in refused["errors"]] == [{"classification": "ValidationError"}]
-    assert "errors" not in asked(tableau, agent_query(AGENT_WORKBOOKS, virtual=False))
+    assert "errors" not in fetched(tableau, agent_query(AGENT_WORKBOOKS, virtual=False))
 
 
 def test_a_query_that_the_schema_lacks_is_refused(tableau: TableauServer) -> None:
     """An embedded data source has no LUID in any query."""
     query = WORKBOOKS.replace("embeddedDatasources {", "embeddedDatasources { luid")
     assert [error.message for error in validate(build_schema(schema_text()), parse(query))]
-    assert set(asked(tableau, query)) == {"errors"}
+    assert set(fetched(tableau, query)) == {"errors"}
 
 
 def test_without_graphql_the_demo_says_what_to_install() -> None:
-    """Who has the package without its extra is told in one line, and nothing else."""
+    """A package without its extra raises one line, and nothing else."""
     program = "import sys; sys.modules['graphql'] = None; from exporter.cli import main; main(['demo', '--cloud'])"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode != 0
@@ -242,7 +242,7 @@ def test_virtual_connections_have_tables_with_extracts(tableau: TableauServer) -
         luid upstreamVirtualConnections { luid } upstreamVirtualConnectionTables { isExtracted extractLastRefreshedAt }
     } } }"""
     (connection,) = by_url(tableau).virtual_connections
-    (user,) = [node for node in books(asked(tableau, query)) if node["upstreamVirtualConnections"]]
+    (user,) = [node for node in books(fetched(tableau, query)) if node["upstreamVirtualConnections"]]
     assert user["upstreamVirtualConnections"] == [{"luid": connection.luid}]
     extracted, live = user["upstreamVirtualConnectionTables"]
     assert (extracted["isExtracted"], live) == (True, {"isExtracted": False, "extractLastRefreshedAt": None})
@@ -250,7 +250,7 @@ def test_virtual_connections_have_tables_with_extracts(tableau: TableauServer) -
 
 
 def test_defaults_aliases_and_filters(tableau: TableauServer) -> None:
-    """What a query leaves out has its default, and what it renames comes under that name."""
+    """Omitted arguments have their defaults, and aliases name the fields."""
     wanted = by_url(tableau).workbooks[3]
     with signed_in(tableau) as server:
         answer = server.metadata.query(SOURCES)

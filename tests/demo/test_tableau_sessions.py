@@ -24,7 +24,7 @@ ALL_SCOPES = frozenset(f"tableau:{kind}:read" for kind in KINDS)
 
 
 def test_a_second_sign_in_ends_the_first(tableau: TableauServer) -> None:
-    """One personal access token carries one session, whoever signs in with it."""
+    """One personal access token carries one session, for any client."""
     with signed_in(tableau) as first, signed_in(tableau, "emea") as second:
         with pytest.raises(tsc.FailedSignInError, match="401002"):
             first.workbooks.get()
@@ -61,7 +61,7 @@ def test_who_signed_out_is_out(tableau: TableauServer) -> None:
     ("name", "value", "site"), [(NAME, "wrong", ""), ("nobody", VALUE, ""), (NAME, VALUE, "nowhere")]
 )
 def test_a_wrong_token_or_site_cannot_sign_in(tableau: TableauServer, name: str, value: str, site: str) -> None:
-    """The refusal does not tell which of them is wrong."""
+    """The refusal does not reveal which of them is wrong."""
     server = client(tableau)
     with pytest.raises(tsc.FailedSignInError, match="401001"):
         server.auth.sign_in(tsc.PersonalAccessTokenAuth(name, value, site_id=site))
@@ -117,7 +117,7 @@ def test_older_servers_do_not_tell_how_long_a_session_lives(tableau: TableauServ
 
 
 def test_a_kind_of_call_is_refused_to_a_session_that_lives(company: Company) -> None:
-    """What is refused to everybody is answered as if the session had ended, and the session goes on."""
+    """A call refused to every user is answered as if the session had ended, and the session goes on."""
     with TableauServer(Estate.of(company)) as tableau, signed_in(tableau) as server:
         tableau.sessions.refused = {"jobs"}
         with pytest.raises(tsc.FailedSignInError, match="401002"):

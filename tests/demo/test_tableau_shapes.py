@@ -1,7 +1,7 @@
 """What the agent reads of each answer, where that is documented, and that the simulated Tableau sends it so.
 
 The table is ours; its facts come from Tableau's published XSD of the REST API, version 3.29 (type names), from the
-tests of tableauserverclient (``test/assets``) and from its parsers (``models``). What no source shows is in
+tests of tableauserverclient (``test/assets``) and from its parsers (``models``). Assumptions are in
 docs/decisions/0017-assumptions-tableau-apis.md.
 """
 
@@ -25,7 +25,7 @@ from tests.demo.tableau import by_url, signed_in
 
 @dataclass(frozen=True)
 class Resource:
-    """An answer: what the agent uses of it, and what the source says is not there.
+    """An answer: the parts that the agent uses, and those that its source excludes.
 
     ``entries`` is the way from the list to its entries; ``inside`` are elements below an entry and their attributes.
     """
@@ -171,7 +171,7 @@ def below(items: list[ET.Element], name: str) -> Iterator[ET.Element]:
 def test_each_answer_has_what_the_agent_reads(
     tableau: TableauServer, cloud: TableauServer, kind: str, cloud_too: bool
 ) -> None:
-    """Every element and attribute that is used is sent, and nothing that its source says is absent."""
+    """Every used element and attribute is sent, and none that its source excludes."""
     resource = RESOURCES[kind]
     with signed_in(cloud if cloud_too else tableau) as server:
         answer = ET.fromstring(fetched(server, resource.path))
@@ -188,7 +188,7 @@ def test_each_answer_has_what_the_agent_reads(
 
 
 def test_a_schedule_on_cloud_has_no_name(cloud: TableauServer) -> None:
-    """It says how often it runs, in detail, and when it runs next (tasks_with_interval)."""
+    """It has its frequency, in detail, and its next run (tasks_with_interval)."""
     with signed_in(cloud) as server:
         answer = ET.fromstring(fetched(server, "/tasks/extractRefreshes"))
     schedules = answer.findall(".//{*}schedule")
@@ -226,7 +226,7 @@ def test_flow_runs_have_no_pages(tableau: TableauServer) -> None:
 
 
 def test_sites_have_all_their_settings(tableau: TableauServer) -> None:
-    """Beside what the agent reads of a site stand the settings that it passes over (site_get)."""
+    """Beside the fields of a site that the agent reads stand settings that it ignores (site_get)."""
     with signed_in(tableau) as server:
         answer = httpx.get(f"{server.baseurl}/sites", headers={"X-Tableau-Auth": server.auth_token}).text
     sites = ET.fromstring(answer).findall(".//{*}site")
@@ -249,8 +249,8 @@ def odd_places(tableau: TableauServer, kind: str) -> dict[frozenset[str], int]:
 def test_a_flow_with_tags_has_them() -> None:
     """The company's flows have none; those of a counted estate do, and write them as workbooks do."""
     flows = Estate.large(0, 0, flows=30, sites=1).facts()[0].flows
-    told = [Style().content(flow) for flow in flows]
-    assert [("<tag " in text, "<tags" in text) for text in told] == [(bool(flow.tags),) * 2 for flow in flows]
+    reported = [Style().content(flow) for flow in flows]
+    assert [("<tag " in text, "<tags" in text) for text in reported] == [(bool(flow.tags),) * 2 for flow in flows]
     assert any(flow.tags for flow in flows)
 
 
@@ -302,8 +302,8 @@ def test_a_workbook_in_a_personal_space_may_be_had_or_not(tableau: TableauServer
 
 def test_every_oddity_is_shown() -> None:
     """A switch that no test turns off is a switch that may do nothing."""
-    shown = {*ODD, "personal_space", "flow_runs_without_pages", "promised", "promised_linked_tasks"}
-    assert set(Oddities.__dataclass_fields__) == shown
+    published = {*ODD, "personal_space", "flow_runs_without_pages", "promised", "promised_linked_tasks"}
+    assert set(Oddities.__dataclass_fields__) == published
 
 
 def test_flow_runs_have_pages_where_the_xsd_is_right(tableau: TableauServer) -> None:
@@ -315,7 +315,7 @@ def test_flow_runs_have_pages_where_the_xsd_is_right(tableau: TableauServer) -> 
 
 @pytest.mark.parametrize(("kind", "more"), [("users", 1), ("projects", 1), ("linked_tasks", 4), ("workbooks", 0)])
 def test_some_totals_are_too_high(tableau: TableauServer, kind: str, more: int) -> None:
-    """Users and projects promise one entry more than there is, linked tasks four; the others count right."""
+    """Users and projects count one entry too many, linked tasks four; the others count right."""
     resource = RESOURCES[kind]
     with signed_in(tableau) as server:
         answer = ET.fromstring(fetched(server, f"{resource.path}{'&' if '?' in resource.path else '?'}pageSize=1000"))
@@ -324,7 +324,7 @@ def test_some_totals_are_too_high(tableau: TableauServer, kind: str, more: int) 
 
 
 def test_the_table_has_all_that_the_agent_reads() -> None:
-    """An attribute that the reader takes from an answer is in the table above, with its source."""
+    """An attribute that the reader uses is in the table above, with its source."""
     known = {name for resource in RESOURCES.values() for name in (*resource.used, *resource.inside)}
     known |= {name for resource in RESOURCES.values() for inside in resource.inside.values() for name in inside}
     for used, inside, _ in SINGLE.values():

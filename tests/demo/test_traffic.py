@@ -1,4 +1,4 @@
-"""The requests of the past."""
+"""The requests of the simulated days."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -34,20 +34,20 @@ def text(requests: list[Row], *columns: str) -> str:
 
 
 def test_requests_are_numbered_in_order(requests: list[Row], now: datetime) -> None:
-    """Ids count up from one without a gap, instants never go back, and nothing lies outside the days asked for."""
+    """Ids count up from one without a gap, instants never go back, and none lies outside the days."""
     assert [row["id"] for row in requests] == list(range(1, len(requests) + 1))
     assert instants(requests) == sorted(instants(requests))
     assert now - timedelta(days=21) <= instants(requests)[0] <= instants(requests)[-1] < now
 
 
 def test_the_same_seed_gives_the_same_past(company: Company, now: datetime) -> None:
-    """The past is a function of the company, the instant and the seed."""
+    """The simulated days are a function of the company, the instant and the seed."""
     first, again, other = (list(past(company, now, 1, 300, seed=seed)) for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_volume_is_as_asked(requests: list[Row]) -> None:
-    """A working day has about as many requests as were asked for."""
+    """A working day has about as many requests as configured."""
     tuesdays = Counter(at.date() for at in instants(requests) if at.weekday() == 1)
     assert 700 < sum(tuesdays.values()) / len(tuesdays) < 1400
 
@@ -66,7 +66,7 @@ def test_people_work_by_day_and_rest_at_weekends(requests: list[Row]) -> None:
 
 
 def test_windows_of_active_people_differ(simulation: Simulation) -> None:
-    """Each longer window has more people in it, and the shortest has some."""
+    """Each longer window has more users in it, and the shortest has some."""
     counts: list[int] = []
     with connect(simulation.parameters()) as connection:
         for seconds in (300, 3600, 86400, 3 * 86400):
@@ -84,7 +84,7 @@ def test_windows_of_active_people_differ(simulation: Simulation) -> None:
 
 
 def test_only_the_latest_requests_are_open(requests: list[Row], now: datetime) -> None:
-    """What is under way at the end has neither an end nor a status; everything before has an end."""
+    """Requests under way at the end have neither an end nor a status; all earlier ones have an end."""
     open_ones = [row for row in requests if row["completed_at"] is None]
     assert open_ones
     assert min(instants(open_ones)) >= now - timedelta(seconds=10)
@@ -110,7 +110,7 @@ def test_every_shape_occurs(requests: list[Row]) -> None:
 
 
 def test_canaries_are_where_secrets_would_be(requests: list[Row]) -> None:
-    """Tickets, tokens, fragments and cookies can be looked for wherever they must not arrive."""
+    """Tickets, tokens, fragments and cookies hold texts to search for wherever they must not arrive."""
     assert "/trusted/CANARYTICKET" in text(requests, "http_request_uri")
     assert "token=CANARYTOKEN" in text(requests, "http_request_uri")
     assert "#CANARYFRAGMENT" in text(requests, "http_request_uri")

@@ -1,8 +1,8 @@
 """The simulated VizQL Data Service: its answers held against the facts, its limits, and each of its switches.
 
 The tables are ours; their facts come from the reference of VizQL Data Service (error codes, read-metadata), the client
-of Tableau's MCP server (``sdks/tableau/apis/vizqlDataServiceApi.ts``) and Tableau's help on Admin Insights. What no
-source shows is in docs/decisions/0023-simulated-activity-log.md.
+of Tableau's MCP server (``sdks/tableau/apis/vizqlDataServiceApi.ts``) and Tableau's help on Admin Insights. Assumptions
+are in docs/decisions/0023-simulated-activity-log.md.
 """
 
 import threading
@@ -118,7 +118,7 @@ class Vds:
 
 
 def is_source(item: Any, name: str) -> bool:  # noqa: ANN401 - content of a site
-    """Tell whether content is a source of Admin Insights."""
+    """Return whether content is a source of Admin Insights."""
     return bool(item.project_name == PROJECT and item.name == name)
 
 
@@ -328,7 +328,7 @@ def test_every_error_can_be_had(vds: Vds, code: str) -> None:
 
 
 def test_captions_drift(vds: Vds) -> None:
-    """A caption has become another one, or is not there: the metadata says so, and the old one is unknown."""
+    """A caption that was renamed, or removed, is so in the metadata, and the old one is unknown."""
     vds.tableau.failure_modes.vds_captions = {"Item Name": "Item name"}
     vds.tableau.failure_modes.vds_without = {"Project Name"}
     captions = {field["fieldCaption"] for field in vds.metadata(EVENTS).json()["data"]}

@@ -51,7 +51,7 @@ def create(database: Mapping[str, str | int], version: str) -> None:
 
 
 def columns(database: Mapping[str, str | int], kind: bytes) -> dict[str, dict[str, str]]:
-    """Ask PostgreSQL which columns stand in tables (r) or views (v)."""
+    """Query the columns of tables (r) or views (v) from PostgreSQL."""
     found: dict[str, dict[str, str]] = {}
     with connect(database) as connection:
         for relation, name, data_type in connection.execute(COLUMNS, [kind.decode()]):
@@ -76,7 +76,7 @@ def test_tables_and_views_stand_as_published(database: dict[str, str | int], ver
 
 
 def test_versions_differ_as_published() -> None:
-    """What Tableau added, dropped and widened over the years shows in the facts."""
+    """Columns added, dropped and widened over the years are in the facts."""
     added = {(table, name) for table, found in schema("2021.2").items() for name in found}
     oldest = {(table, name) for table, found in schema("2019.3").items() for name in found}
     assert {("http_requests", "flags_used"), ("tasks", "state"), ("workbooks", "is_deleted")} <= added - oldest

@@ -1,4 +1,4 @@
-"""A canary for every secret that the configuration knows, and how each is recognised wherever it comes out.
+"""A canary for every secret of the configuration, recognised in any output.
 
 Which keys are secret is read from the schema: one that is added there is given a canary, and must be set by a variant.
 """
@@ -27,13 +27,13 @@ _CALLED_SECRET = re.compile(r"passw|secret|token|credential|api_key|bearer|priva
 
 @dataclass(frozen=True)
 class Canary:
-    """One secret: two halves that cannot come about by chance, and between them what has to be escaped."""
+    """One secret: two halves that cannot come about by chance, and between them characters that need escapes."""
 
     name: str
 
     @property
     def halves(self) -> tuple[str, str]:
-        """What it is recognised by: letters and digits, so that hardly an escape touches them."""
+        """The text that identifies it: letters and digits, which are hardly ever escaped."""
         text = base64.b32encode(hashlib.sha256(self.name.encode()).digest()).decode().lower()
         return text[:14], text[14:28]
 
@@ -44,7 +44,7 @@ class Canary:
 
     @property
     def needles(self) -> frozenset[bytes]:
-        """How a half may look: as it is, backwards, in hexadecimal digits and within base64; all in lower case."""
+        """The forms of a half: plain, reversed, in hexadecimal digits and within base64; all in lower case."""
         found = set()
         for half in self.halves:
             found |= {half, half[::-1], half.encode().hex()}
@@ -55,7 +55,7 @@ class Canary:
         return frozenset(needle.lower().encode() for needle in found)
 
     def is_in(self, content: bytes) -> bool:
-        """Tell whether any half of it stands in a content, in any of these forms."""
+        """Return whether any half of it stands in a content, in any of these forms."""
         lower = content.lower()
         return any(needle in lower for needle in self.needles)
 

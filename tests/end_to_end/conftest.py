@@ -1,4 +1,4 @@
-"""Repositories that the tests of the whole agent look at; who changes one has one of its own."""
+"""Repositories that the tests of the whole agent read; a test that changes one has its own."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -59,7 +59,7 @@ def agents(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
 
 
 def ask(simulation: Simulation, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Ask the repository, or change it, as its superuser."""
+    """Query the repository, or change it, as its superuser."""
     with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
         cursor = connection.execute(sql.encode(), parameters or None)
         return cursor.fetchall() if cursor.description else []

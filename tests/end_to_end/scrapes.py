@@ -24,7 +24,7 @@ def by_labels(samples: Samples, name: str, *labels: str) -> dict[tuple[str, ...]
 
 
 def counters(samples: Samples) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Return all that may never fall, but what the process itself counts anew at each start."""
+    """Return all counters, but those that each process starts anew."""
     endings = ("_total", "_bucket", "_count", "_sum")
     return {
         key: value
@@ -34,7 +34,7 @@ def counters(samples: Samples) -> dict[tuple[str, frozenset[tuple[str, str]]], f
 
 
 def missing(agent: Agent) -> dict[str, set[str]]:
-    """Return what each collector lacks."""
+    """Return the missing families of each collector."""
     found: dict[str, set[str]] = {}
     name = "tableau_collector_missing_column"
     for collector, column in by_labels(agent.metrics(name), name, "collector", "column"):
@@ -51,7 +51,7 @@ def check(agent: Agent) -> "subprocess.CompletedProcess[str]":
 
 
 class Scraper:
-    """Scrapes without a pause while the block lasts; ``silent`` tells of no answer, ``fallen`` of what fell."""
+    """Scrapes without a pause while the block lasts; ``silent`` has missing answers, ``fallen`` decreases."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent

@@ -1,4 +1,4 @@
-"""Who may ask, with the real command: reloads of a web configuration file."""
+"""Users of the real command: reloads of a web configuration file."""
 
 import itertools
 import signal
@@ -28,14 +28,14 @@ def hashed(password: str, cost: int = 4) -> str:
 
 
 def status(agent: Agent, user: tuple[str, str] | None = None, path: str = "/-/healthy") -> int:
-    """Ask once, on a connection of its own."""
+    """Request once, on a new connection."""
     return httpx.get(agent.url + path, auth=user, timeout=PATIENCE_SECONDS).status_code
 
 
 @pytest.mark.attack("rewrite")
 @pytest.mark.parametrize("rewritten", ["", "basic_auth_users:\n", "http_server_config: {http2: true}\n"])
 def test_a_reload_in_the_middle_of_a_rewrite_opens_nothing(agents: Agents, tmp_path: Path, rewritten: str) -> None:
-    """A file that lost its users is refused by SIGHUP and by POST, and its users are asked for as before."""
+    """A file that lost its users is refused by SIGHUP and by POST, and its users are required as before."""
     path = tmp_path / "web.yml"
     path.write_text(f"basic_auth_users: {{prometheus: {hashed('right')}}}")
     agent = agents(NOWHERE, WEB__CONFIG_FILE=str(path)).start()

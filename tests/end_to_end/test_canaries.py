@@ -11,9 +11,9 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TableauServer
 from tests.end_to_end.canaries import FORMS, NAMES, Canary, keys_called_secret, secret_keys
+from tests.end_to_end.canary_agent import VARIANTS, CanaryAgent, Variant, exports
 from tests.end_to_end.conftest import ask
-from tests.end_to_end.guarded import VARIANTS, GuardedAgent, Variant, exports
-from tests.end_to_end.situations import SITUATIONS, Peers
+from tests.end_to_end.leak_scenarios import SCENARIOS, Peers
 from tests.support.raw_server import RawServer, reply
 from tests.support.soak import LONG
 
@@ -27,8 +27,8 @@ def test_every_secret_of_the_schema_is_a_canary() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_every_canary_is_hidden_from_the_log(variant: Variant, tmp_path: Path) -> None:
-    """What a variant configures as a secret that the log masks."""
-    config = GuardedAgent(tmp_path, variant, Peers()).config
+    """Return the secrets of a variant that the log masks."""
+    config = CanaryAgent(tmp_path, variant, Peers()).config
     secrets = RunOptions(config_file=config, config_file_explicit=True).load(()).secrets()
     assert {canary.value for canary in variant.canaries.values()} <= set(secrets)
 
@@ -43,20 +43,20 @@ def test_a_canary_is_recognised(form: str) -> None:
 
 
 def _cases() -> Iterator[object]:
-    """Yield each situation with one variant, in turn, and with all of them where there is time."""
+    """Yield each scenario with one variant, in turn, and with all of them in the long run."""
     names = list(VARIANTS)
-    for number, situation in enumerate(SITUATIONS):
-        chosen = ["files"] if situation == "forgotten" else names if LONG else [names[number % len(names)]]
+    for number, scenario in enumerate(SCENARIOS):
+        chosen = ["files"] if scenario == "forgotten" else names if LONG else [names[number % len(names)]]
         for variant in chosen:
-            yield pytest.param(situation, variant, id=f"{situation}, {variant}")
+            yield pytest.param(scenario, variant, id=f"{scenario}, {variant}")
 
 
 @pytest.mark.attack("secrets")
-@pytest.mark.parametrize(("situation", "variant"), [*_cases()])
-def test_no_canary_is_found(situation: str, variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scenario", "variant"), [*_cases()])
+def test_no_canary_is_found(scenario: str, variant: str, tmp_path: Path) -> None:
     """Log, pages, metrics, file, notifications and commands hold no secret, nor a half of it, in any usual form."""
     chosen = VARIANTS[variant]
-    with SITUATIONS[situation](chosen.secrets) as peers, GuardedAgent(tmp_path, chosen, peers) as guarded:
+    with SCENARIOS[scenario](chosen.secrets) as peers, CanaryAgent(tmp_path, chosen, peers) as guarded:
         assert guarded.leaks(guarded.among_peers()) == {}
 
 
@@ -69,7 +69,7 @@ def _configured(short: str) -> Mapping[str, Variant]:
 @pytest.mark.parametrize("variant", _configured("tokens").values(), ids=_configured("tokens"))
 def test_no_canary_is_found_beside_a_fault(variant: Variant, tmp_path: Path) -> None:
     """Malformed requests, faulty files and stores that are out of reach bring none out either."""
-    with GuardedAgent(tmp_path, variant, Peers()) as guarded:
+    with CanaryAgent(tmp_path, variant, Peers()) as guarded:
         assert guarded.leaks(guarded.with_faults()) == {}
 
 
@@ -92,10 +92,10 @@ def test_no_canary_is_found_where_all_is_well(variant: Variant, restartable: Sim
             rest=tableau.url,
             alertmanager=alertmanager.url,
             database=str(parameters["dbname"]),
-            asked=lambda: any(asked.method == "POST" for asked in alertmanager.asked),
-            notifications=lambda: alertmanager.asked,
+            received=lambda: any(received.method == "POST" for received in alertmanager.received),
+            notifications=lambda: alertmanager.received,
         )
-        with GuardedAgent(tmp_path, variant, peers) as guarded:
+        with CanaryAgent(tmp_path, variant, peers) as guarded:
             assert guarded.leaks(guarded.among_peers(*exports())) == {}
             count = "SELECT count(*) > 0 FROM http_requests WHERE http_request_uri LIKE '/trusted/-/%'"
             assert guarded.agent.query(count) == [(True,)]

@@ -37,7 +37,7 @@ def server(built_at: datetime) -> Iterator[TableauServer]:
 
 @pytest.fixture
 def agent(server: TableauServer, tmp_path: Path) -> Iterator[Agent]:
-    """Return an agent that knows the REST API alone."""
+    """Return an agent that has the REST API alone."""
     with cloud_agent(server, tmp_path) as running:
         yield running
     server.failure_modes.reset()
@@ -55,7 +55,7 @@ def succeeded(agent: Agent) -> bool:
 
 
 def identities(agent: Agent) -> dict[tuple[str, str], str]:
-    """Return how each asset that is shown is connected, by type and LUID; each is shown once."""
+    """Return how each published asset is connected, by type and LUID; each is published once."""
     found = [
         (labels["asset_type"], labels["asset_id"], labels.get("connection", ""))
         for (_, pairs), _ in agent.metrics("tableau_asset_info").items()
@@ -86,11 +86,11 @@ def counted(server: TableauServer) -> set[tuple[str, str]]:
 
 
 def test_every_asset_once_and_right(server: TableauServer, built_at: datetime, agent: Agent) -> None:
-    """What a plain loop counts is shown, each asset once; hours are those of the extract, and live ones have none."""
+    """Every asset is published once; hours are those of the extract, and live ones have none."""
     agent.until(lambda: succeeded(agent), "a poll")
     assert agent.value("tableau_up", source="rest") == 1
-    shown = identities(agent)
-    assert len(shown) == WORKBOOKS + DATASOURCES + FLOWS
+    published = identities(agent)
+    assert len(published) == WORKBOOKS + DATASOURCES + FLOWS
     hours = {luid: value for (luid,), value in by_labels(agent.metrics(HOURS), HOURS, "asset_id").items()}
     age = (datetime.now(UTC).replace(tzinfo=None) - built_at) / timedelta(hours=1)
     judged = 0
@@ -109,15 +109,15 @@ def test_every_asset_once_and_right(server: TableauServer, built_at: datetime, a
     assert judged == 750 + 320
     agent.until(lambda: len(pages_in_tableau(agent)) == 25, "links to Tableau")
     assert all(re.fullmatch(rf"{server.url}/#/(site/site\d/)?\w+s/\d+", link) for link in pages_in_tableau(agent))
-    live = {luid for (_, luid), connection in shown.items() if connection == "live"}
+    live = {luid for (_, luid), connection in published.items() if connection == "live"}
     assert len(live) > 100
     assert not live & hours.keys()
     assert agent.stop() == 0
-    assert shown.keys() == counted(server)
+    assert published.keys() == counted(server)
 
 
 def test_traps_while_it_runs(server: TableauServer, agent: Agent) -> None:
-    """Whatever Tableau answers, the agent stays up, says it in one line, keeps what it knew, and recovers."""
+    """With any answer of Tableau the agent stays up, logs one line, retains its state, and recovers."""
     agent.until(lambda: succeeded(agent), "a poll")
     before = identities(agent).keys()
     for name in ("html_login_page", "truncated", "short_page", "no_total", "emptied"):
@@ -132,7 +132,7 @@ def test_traps_while_it_runs(server: TableauServer, agent: Agent) -> None:
 
 
 def test_both_sources(repository: Simulation, tmp_path: Path) -> None:
-    """Repository and API tell the same story: each asset is one, and the repository's word on its freshness counts."""
+    """Repository and API report the same: each asset is one, with the freshness of the repository."""
     with (
         TableauServer(Estate.of(repository.company)) as tableau,
         cloud_agent(tableau, tmp_path, repository.parameters()) as agent,
@@ -143,7 +143,7 @@ def test_both_sources(repository: Simulation, tmp_path: Path) -> None:
         sources: dict[tuple[str, ...], float] = {}
 
         def repository_is_shown() -> bool:
-            # On a busy machine what the repository told last is soon older than three polls, and not shown.
+            # On a busy machine the repository's last rows are soon older than three polls, and not published.
             sources.clear()
             sources.update(by_labels(agent.metrics("tableau_asset_info"), "tableau_asset_info", "freshness_source"))
             return ("repository",) in sources

@@ -26,7 +26,7 @@ RUNS = times(3, 250)
 # One whole transaction, and a few rows for the next.
 ROWS = TRANSACTION_ROWS + 1_500
 RELOADS = 3
-# Longer than an archive may take beside much else on the machine: what is waited for here is what never comes.
+# Longer than an archive may take beside much else on the machine: only an archive that never ends exceeds it.
 PATIENCE_SECONDS = 300.0
 MOST_SECONDS_BETWEEN_RELOADS = 1.0
 # Opens the file at random moments, as its owner may: it holds it for as long as a query takes.

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.exposition.reading import Read, read_openmetrics, read_text
+from tests.exposition.parsed import Read, read_openmetrics, read_text
 from tests.support.agent_process import Agent
 from tests.support.soak import times
 from tests.support.wait import PATIENCE_SECONDS
@@ -57,7 +57,7 @@ def scraped(client: httpx.Client, url: str, kind: dict[str, str]) -> str:
 
 
 def read(plain: str) -> Read:
-    """Read what came as Prometheus would."""
+    """Parse an answer as Prometheus would."""
     return (read_openmetrics if plain.endswith("# EOF\n") else read_text)(plain.encode())
 
 

@@ -1,4 +1,4 @@
-"""One outage is one line of the log and one problem of the status page, however many collectors it takes along."""
+"""One outage is one line of the log and one problem of the status page, with any number of collectors."""
 
 import re
 import subprocess
@@ -82,14 +82,14 @@ def failed(agent: Agent) -> set[str]:
 
 
 def problems(agent: Agent) -> list[str]:
-    """Return what the status page says is wrong."""
+    """Return the problems on the status page."""
     page = httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     verdict = page.partition('aria-label="The agent"')[2].partition("</section>")[0]
     return re.findall("<li>(.*?)</li>", verdict)
 
 
 def logged(agent: Agent, after: str, *levels: str) -> list[str]:
-    """Return the lines of some levels that came after what was logged before."""
+    """Return the lines of some levels that came after those logged before."""
     lines = agent.logged().removeprefix(after).splitlines()
     return [line for line in lines if any(f" level={level} " in line for level in levels) and SLOW not in line]
 

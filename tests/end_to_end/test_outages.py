@@ -1,4 +1,4 @@
-"""A repository that is away: the agent says so at once, goes on serving what it knows, and recovers by itself."""
+"""A repository that is down: the agent reports it at once, serves its last state, and recovers by itself."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def server(restartable: Simulation) -> Iterator[Simulation]:
 
 
 def is_up(agent: Agent) -> bool:
-    """Whether the agent says that the repository answers."""
+    """Whether the agent reports that the repository answers."""
     return agent.value("tableau_up", source="repository") == 1
 
 
@@ -36,11 +36,11 @@ def ready(agent: Agent) -> int:
 
 
 def test_a_repository_that_is_down_at_start_is_found_when_it_comes(server: Simulation, agents: Agents) -> None:
-    """The agent starts without its repository, says 0 and is ready, and polls it once it is there."""
+    """The agent starts without its repository, reports 0 and is ready, and polls it once it is there."""
     server.postgres.stop()
     agent = agents(server.parameters()).start()
     agent.until(lambda: ready(agent) == httpx.codes.OK, "the first poll was tried")
-    # What it found is rendered a moment later.
+    # Its rows are rendered a moment later.
     agent.until(lambda: agent.value("tableau_up", source="repository") == 0, "it is down")
     agent.until(lambda: agent.value("tableau_collector_success", collector="http_requests") == 0, "nothing is read")
     assert "The source repository is down" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
@@ -115,7 +115,7 @@ def test_of_two_hosts_the_one_that_answers_is_used(server: Simulation, agents: A
 
 
 def test_counters_are_served_from_the_file_before_the_first_poll(server: Simulation, agents: Agents) -> None:
-    """After a restart the history speaks while the first poll waits for its source; only then the agent is ready."""
+    """After a restart the history is published while the first poll waits; only then the agent is ready."""
     agent = agents(server.parameters(), REPOSITORY__CONNECT_TIMEOUT="60s").start()
     agent.polled()
     assert agent.stop() == 0
@@ -132,13 +132,15 @@ def test_counters_are_served_from_the_file_before_the_first_poll(server: Simulat
 
 
 def test_counters_survive_a_restart_without_the_repository(server: Simulation, agents: Agents) -> None:
-    """With the repository gone for good, a restarted agent shows the same counters as before."""
+    """With the repository gone for good, a restarted agent publishes the same counters as before."""
     agent = agents(server.parameters()).start()
     agent.polled()
     assert agent.stop() == 0
     server.postgres.stop()
     agent.start()
     agent.until(lambda: ready(agent) == httpx.codes.OK)
-    shown = agent.total(REQUESTS), agent.total("tableau_history_rows_total")
-    assert shown[0] == agent.query("SELECT count(*) FROM http_requests")[0][0]
-    assert shown[1] == agent.query("SELECT sum(value) FROM counters WHERE family = 'tableau_history_rows_total'")[0][0]
+    published = agent.total(REQUESTS), agent.total("tableau_history_rows_total")
+    assert published[0] == agent.query("SELECT count(*) FROM http_requests")[0][0]
+    assert (
+        published[1] == agent.query("SELECT sum(value) FROM counters WHERE family = 'tableau_history_rows_total'")[0][0]
+    )

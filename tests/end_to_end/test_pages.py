@@ -1,4 +1,4 @@
-"""The pages of a whole agent, against what its metrics, its file and its repository say."""
+"""The pages of a whole agent, compared with its metrics, its file and its repository."""
 
 import csv
 import io
@@ -32,26 +32,26 @@ def rows(agent: Agent, path: str) -> list[dict[str, Any]]:
 
 
 def test_assets_are_those_of_the_metrics(agent: Agent) -> None:
-    """The table has every asset that is scraped, with its owner, its promise and the instant of its refresh."""
+    """The table has every scraped asset, with its owner, its SLA and the instant of its refresh."""
     listed = {row["asset_id"]: row for row in rows(agent, "/assets.csv")}
     samples = agent.metrics()
     labels = ("asset_id", "site", "project", "asset_type", "asset_name", "content_owner", "connection")
     info = {found[0]: tuple(map(cell, found[1:])) for found in by_labels(samples, "tableau_asset_info", *labels)}
     assert {key: tuple(row[name] for name in labels[1:]) for key, row in listed.items()} == info
-    shown = by_labels(samples, "tableau_asset_sla_hours", "asset_id", "severity")
+    published = by_labels(samples, "tableau_asset_sla_hours", "asset_id", "severity")
     promised = {key: float(row["critical_hours"]) for key, row in listed.items() if row["critical_hours"]}
-    assert promised == {key: value for (key, severity), value in shown.items() if severity == "critical"}
+    assert promised == {key: value for (key, severity), value in published.items() if severity == "critical"}
     hours = {key for (key,) in by_labels(samples, "tableau_asset_hours_since_refresh", "asset_id")}
     assert {key for key, row in listed.items() if row["hours_since_refresh"]} == hours
     assert len(listed) > 10
 
 
 def test_hours_are_those_of_the_repository(agent: Agent, repository: Simulation) -> None:
-    """Each hour has the requests and the people that the repository has of it."""
+    """Each hour has the requests and the active users of the repository."""
     found = {
         row["hour_utc"]: (int(row["requests"]), int(row["active_people"])) for row in rows(agent, "/usage.csv?days=8")
     }
-    told = ask(
+    reported = ask(
         repository,
         """
         SELECT
@@ -62,7 +62,7 @@ def test_hours_are_those_of_the_repository(agent: Agent, repository: Simulation)
         GROUP BY 1
         """,
     )
-    expected = {hour: (requests, people) for hour, requests, people in told if hour in found}
+    expected = {hour: (requests, people) for hour, requests, people in reported if hour in found}
     assert {hour: counts for hour, counts in found.items() if any(counts)} == {
         hour: counts for hour, counts in expected.items() if any(counts)
     }
@@ -72,7 +72,7 @@ def test_hours_are_those_of_the_repository(agent: Agent, repository: Simulation)
 def test_most_opened_are_those_of_the_repository(agent: Agent, repository: Simulation) -> None:
     """A workbook's loads over 30 days are its renderings in the repository."""
     (most, *_), newest = rows(agent, "/usage.csv?of=content"), "(SELECT max(created_at)::date FROM http_requests)"
-    told = ask(
+    reported = ask(
         repository,
         f"""
         SELECT count(*) FROM http_requests AS r JOIN sites ON sites.id = r.site_id
@@ -82,19 +82,19 @@ def test_most_opened_are_those_of_the_repository(agent: Agent, repository: Simul
         most["workbook"],
         most["site"],
     )
-    assert told == [(int(most["loads_30d"]),)]
+    assert reported == [(int(most["loads_30d"]),)]
     assert int(most["loads_30d"]) > 0
 
 
 def test_detail_has_the_refreshes_of_the_archive(agent: Agent) -> None:
-    """The page of an asset that was refreshed shows its refreshes."""
+    """The page of a refreshed asset has its refreshes."""
     ids = [row["asset_id"] for row in rows(agent, "/assets.csv?type=workbook&status=Healthy")]
     pages = [httpx.get(f"{agent.url}/assets/workbook/{asset_id}").text for asset_id in ids]
     assert any('<rect class="bar success"' in page for page in pages)
 
 
 def test_every_page_answers(agent: Agent) -> None:
-    """Every page is there and says what kind of page it is."""
+    """Every page exists with its content type."""
     for path in ("/", "/assets", "/usage", "/usage?list=views", "/usage?list=unused90"):
         answer = httpx.get(agent.url + path)
         assert answer.status_code == 200

@@ -22,7 +22,7 @@ Agents = Callable[..., Agent]
 SUCCESSFUL = "tableau_exporter_config_last_reload_successful"
 LOADED_AT = "tableau_exporter_config_last_reload_success_timestamp_seconds"
 SLA = "tableau_asset_sla_hours"
-# The environment has precedence over the file: here the file says everything.
+# The environment has precedence over the file: here the file sets everything.
 NOTHING = dict.fromkeys(
     ("REPOSITORY__POLL_INTERVAL", "REPOSITORY__EXACT_INTERVAL", "HISTORY__PATH", "WEB__LISTEN_ADDRESS"), ""
 )
@@ -70,7 +70,7 @@ class Configured:
         self.agent.until(lambda: self.tries() > before, "the reload was tried")
 
     def tries(self) -> int:
-        """Return how many reloads the log tells of."""
+        """Return how many reloads are in the log."""
         return self.agent.logged().count("was reloaded") + self.agent.logged().count("was not reloaded")
 
 
@@ -80,8 +80,8 @@ def configured(repository: Simulation, agents: Agents, tmp_path: Path) -> Config
     return Configured(agents(None, **NOTHING), repository, tmp_path)
 
 
-def promises(agent: Agent) -> set[tuple[str, float]]:
-    """Return every promise shown, as severity and hours."""
+def slas(agent: Agent) -> set[tuple[str, float]]:
+    """Return every published SLA, as severity and hours."""
     return {
         (severity, hours) for (_, severity), hours in by_labels(agent.metrics(SLA), SLA, "asset_id", "severity").items()
     }
@@ -89,7 +89,7 @@ def promises(agent: Agent) -> set[tuple[str, float]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_agent_in_order(number: int, changing: Simulation, agents: Agents) -> None:
-    """What runs is finished, what came last is archived, the file is closed without a log, and the exit code is 0."""
+    """The running poll is finished, its rows are archived, the file is closed without a log, and the exit code is 0."""
     agent = agents(changing.parameters(), REPOSITORY__POLL_INTERVAL="300s").start()
     agent.until(lambda: agent.value("tableau_up", source="repository") == 1)
     ask(
@@ -123,16 +123,16 @@ def test_a_signal_ends_an_agent_whose_repository_hangs(restartable: Simulation, 
 
 
 def test_a_reload_takes_what_has_changed(configured: Configured) -> None:
-    """SlaLookup and collectors follow the file; the gauges say that it was taken, and when."""
+    """SLAs and collectors follow the file; the gauges have the reload and its instant."""
     agent = configured.start()
-    assert {hours for _, hours in promises(agent)} == {12, 24}
+    assert {hours for _, hours in slas(agent)} == {12, 24}
     assert (agent.value(SUCCESSFUL), agent.total("tableau_users") > 0) == (1, True)
     loaded_at = agent.total(LOADED_AT)
     rules = [{"match": {"asset_type": "datasource"}, "warning": "3h", "critical": "6h"}]
     configured.write(freshness={"rules": rules}, collectors={"users": False})
     with Scraper(agent) as scraper:
         configured.hang_up()
-        agent.until(lambda: {("warning", 3), ("critical", 6)} <= promises(agent), "the promises follow the rule")
+        agent.until(lambda: {("warning", 3), ("critical", 6)} <= slas(agent), "the promises follow the rule")
         agent.until(lambda: agent.total(LOADED_AT) > loaded_at)
         assert agent.value(SUCCESSFUL) == 1
         agent.polled()
@@ -146,7 +146,7 @@ def test_a_reload_takes_what_has_changed(configured: Configured) -> None:
 
 
 def test_what_a_limit_dropped_is_still_counted_after_a_reload(configured: Configured) -> None:
-    """A limit is in force at once; the count of what it dropped outlives it."""
+    """A limit is in force at once; the count of dropped series outlives it."""
     agent = configured.start()
     configured.write(limits={"series_per_family": 20})
     configured.hang_up()
@@ -171,7 +171,7 @@ def test_counters_do_not_fall_at_a_reload(configured: Configured) -> None:
 
 
 def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
-    """A fault anywhere leaves everything as it was; both ways of reloading name every fault, and the gauges tell."""
+    """Any fault leaves the state unchanged; both ways of reloading name every fault, and the gauges report it."""
     agent = configured.start()
     loaded_at = agent.total(LOADED_AT)
     configured.write(freshness={"warning": "1h", "critical": "2h"}, limits={"series_per_family": -1}, histroy={})
@@ -183,18 +183,18 @@ def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
     assert answer.status_code == httpx.codes.BAD_REQUEST
     assert {line.split(":")[0] for line in answer.text.splitlines()} == {"histroy", "limits.series_per_family"}
     agent.polled()
-    assert {hours for _, hours in promises(agent)} == {12, 24}
+    assert {hours for _, hours in slas(agent)} == {12, 24}
     assert agent.total(LOADED_AT) == loaded_at
     assert "The last configuration reload failed" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     del configured.document["histroy"]
     configured.write(limits={"series_per_family": 100})
     configured.hang_up()
     agent.until(lambda: agent.value(SUCCESSFUL) == 1, "the corrected file is taken")
-    agent.until(lambda: {hours for _, hours in promises(agent)} == {1, 2})
+    agent.until(lambda: {hours for _, hours in slas(agent)} == {1, 2})
 
 
 def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
-    """A change that needs a restart is refused in one clear line, with whatever else the file says."""
+    """A change that needs a restart is refused in one clear line, with all others of the file."""
     agent = configured.start()
     history = configured.document["history"]
     configured.write(
@@ -206,11 +206,11 @@ def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
     assert answer.text.splitlines() == [f"history.path: {refusal}", f"web.listen_address: {refusal}"]
     agent.until(lambda: agent.value(SUCCESSFUL) == 0)
     agent.polled()
-    assert {hours for _, hours in promises(agent)} == {12, 24}
+    assert {hours for _, hours in slas(agent)} == {12, 24}
 
 
 def test_a_rotated_password_is_picked_up(restartable: Simulation, agents: Agents, tmp_path: Path) -> None:
-    """A new password in its file is used without a reload; until it is there the agent says what is refused."""
+    """A new password in its file is used without a reload; until then the agent reports the refused one."""
     configured = Configured(agents(None, **NOTHING), restartable, tmp_path)
     agent = configured.start()
     before = restartable.passwords["readonly"]
@@ -261,7 +261,7 @@ def test_counters_do_not_fall_when_the_agent_is_killed(
 
 
 def test_a_reader_of_the_file_at_start_does_not_make_counters_fall(changing: Simulation, agents: Agents) -> None:
-    """While somebody else holds the file, what it counts is unknown: absent, not 0."""
+    """While another program holds the file, its counts are unknown: absent, not 0."""
     agent = agents(changing.parameters()).start()
     agent.polled()
     assert agent.stop() == 0
@@ -271,6 +271,6 @@ def test_a_reader_of_the_file_at_start_does_not_make_counters_fall(changing: Sim
             lambda: "agent is ready" in httpx.get(f"{agent.url}/-/ready", timeout=PATIENCE_SECONDS).text,
             "the first poll was tried",
         )
-        shown = {name for name, _ in agent.metrics()}
-        assert not shown & {"tableau_history_incidents_total", "tableau_history_possibly_lost_requests_total"}
+        published = {name for name, _ in agent.metrics()}
+        assert not published & {"tableau_history_incidents_total", "tableau_history_possibly_lost_requests_total"}
     agent.until(lambda: agent.value("tableau_history_incidents_total", kind="file_busy"), "the wait is counted")

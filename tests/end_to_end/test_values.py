@@ -1,4 +1,4 @@
-"""What the exposition says, against what independent statements say of the same repository."""
+"""The exposition, compared with independent statements on the same repository."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,14 +29,14 @@ def quiet(postgres18: Postgres) -> Iterator[Simulation]:
 
 @pytest.fixture(scope="module")
 def samples(quiet: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Everything the agent says of it after two polls."""
+    """The agent's exposition of it after two polls."""
     with Agent(tmp_path_factory.mktemp("values"), quiet.parameters(), COLLECTORS="{views: true}") as agent:
         agent.polled(2)
         return agent.metrics()
 
 
 def counted(simulation: Simulation, sql: str) -> dict[tuple[str, ...], float]:
-    """Ask for labels and, in the last column, a number."""
+    """Query labels and, in the last column, a number."""
     return {tuple(row[:-1]): float(row[-1]) for row in ask(simulation, sql)}
 
 
@@ -57,7 +57,7 @@ def test_requests_are_counted_as_in_the_repository(quiet: Simulation, samples: S
 
 
 def test_durations_are_those_of_the_repository(quiet: Simulation, samples: Samples) -> None:
-    """Count, sum and each bucket of the durations are what the repository's times say."""
+    """Count, sum and each bucket of the durations equal those of the repository's times."""
     rows = ask(
         quiet,
         f"""
@@ -82,9 +82,9 @@ def _buckets(samples: Samples, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_active_people_are_counted_over_each_window(quiet: Simulation, agents: Agents) -> None:
-    """Distinct people, by system_user_id, who made a request within the window, for each site and for all."""
+    """Distinct users, by system_user_id, who made a request within the window, for each site and for all."""
     for window, age in WINDOWS.items():
-        # Somebody just inside each window and somebody just outside, away from the border by more than a test takes.
+        # A user just inside each window and one just outside, away from the border by more than a test takes.
         for position, factor in enumerate((0.5, 1.5)):
             ask(
                 quiet,
@@ -104,20 +104,20 @@ def test_active_people_are_counted_over_each_window(quiet: Simulation, agents: A
     found = agent.metrics()
     for window, age in WINDOWS.items():
         # Nothing happens any more, so that the number can only fall while time passes.
-        most, least = (_people(quiet, age, at) for at in (since, time.time()))
-        shown = {
+        most, least = (_users(quiet, age, at) for at in (since, time.time()))
+        published = {
             site: n
             for (site, w), n in by_labels(found, "tableau_active_users", "site", "window").items()
             if w == window
         }
-        assert shown.keys() == {"default", "marketing", "finance", "emea"}
-        for site, number in shown.items():
+        assert published.keys() == {"default", "marketing", "finance", "emea"}
+        for site, number in published.items():
             assert least.get(site, 0) <= number <= most.get(site, 0), (window, site)
         assert least["all"] <= by_labels(found, "tableau_server_active_users", "window")[(window,)] <= most["all"]
         assert most["all"] > 0
 
 
-def _people(simulation: Simulation, age: str, at: float) -> dict[str, int]:
+def _users(simulation: Simulation, age: str, at: float) -> dict[str, int]:
     rows = ask(
         simulation,
         f"""
@@ -154,15 +154,15 @@ def test_hours_are_those_since_the_last_refresh(quiet: Simulation, samples: Samp
         FROM datasources WHERE data_engine_extracts AND connectable AND state <> 'archived'
         """,
     )
-    shown = by_labels(samples, "tableau_asset_hours_since_refresh", "asset_id")
+    published = by_labels(samples, "tableau_asset_hours_since_refresh", "asset_id")
     assert len(expected) > 20
-    assert {key: shown.get(key) for key in expected} == {
+    assert {key: published.get(key) for key in expected} == {
         key: pytest.approx(hours, abs=0.1) for key, hours in expected.items()
     }
 
 
 def test_live_deleted_and_archived_content_has_no_hours(quiet: Simulation, samples: Samples) -> None:
-    """What has no data of its own never gets stale, and what is put away is nobody's concern."""
+    """Content without own data never gets stale, and archived content is excluded."""
     company = quiet.company
     kinds = [("workbooks", "live"), ("datasources", "live"), ("workbooks", "deleted"), ("datasources", "archived")]
     absent = {(str(row["luid"]),) for table, kind in kinds for row in company.of_kind(table, kind)}
@@ -197,13 +197,13 @@ def test_users_are_counted_by_role(quiet: Simulation, samples: Samples) -> None:
     ],
 )
 def test_content_is_counted(asset_type: str, table: str, condition: str, quiet: Simulation, samples: Samples) -> None:
-    """How much of each type a site has, without what is deleted, archived or not published."""
+    """The content of a site by type, without deleted, archived and unpublished items."""
     sql = f"""
         SELECT {SITE}, '{asset_type}', (SELECT count(*) FROM {table} AS t WHERE t.site_id = sites.id AND {condition})
         FROM sites
     """
-    shown = by_labels(samples, "tableau_content", "site", "asset_type")
-    assert {key: value for key, value in shown.items() if key[1] == asset_type} == counted(quiet, sql)
+    published = by_labels(samples, "tableau_content", "site", "asset_type")
+    assert {key: value for key, value in published.items() if key[1] == asset_type} == counted(quiet, sql)
 
 
 def test_background_jobs_are_counted(quiet: Simulation, samples: Samples) -> None:
@@ -308,5 +308,7 @@ def test_workbooks_of_one_name_stay_apart(changing: Simulation, agents: Agents) 
     assert found == expected
     assert len(expected) > 1
     assert agent.query("SELECT count(*) FROM usage") == agent.query("SELECT count(*) FROM http_requests")
-    shown = by_labels(agent.metrics("tableau_view_requests_total"), "tableau_view_requests_total", "site", "workbook")
-    assert len({site for site, workbook in shown if workbook == "ExecutiveDashboard"}) > 1
+    published = by_labels(
+        agent.metrics("tableau_view_requests_total"), "tableau_view_requests_total", "site", "workbook"
+    )
+    assert len({site for site, workbook in published if workbook == "ExecutiveDashboard"}) > 1

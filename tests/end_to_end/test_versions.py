@@ -45,7 +45,7 @@ LACKS = {
     "2023.3": {"assets": {"flows.state"}, "content": {"flows.state"}},
     "2025.3": {},
 }
-# Families that a repository in which all is well has nothing to show of; between polls, and without TLS.
+# Families without samples on a healthy repository; between polls, and without TLS.
 NOTHING_TO_SHOW = {
     "tableau_exporter_poll_started_timestamp_seconds",
     "tableau_exporter_web_certificate_expiry_timestamp_seconds",
@@ -87,7 +87,7 @@ def simulation(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[S
 
 
 def lint(exposition: str) -> list[str]:
-    """Return what promtool has against an exposition."""
+    """Return promtool's findings in an exposition."""
     command = [str(require("promtool")), "check", "metrics"]
     checked = subprocess.run(command, input=exposition, capture_output=True, text=True, check=False)
     return (checked.stdout + checked.stderr).strip().splitlines()
@@ -100,7 +100,7 @@ def families_of(exposition: str) -> set[str]:
 
 
 def test_every_collector_works_on_every_version(simulation: Simulation, agents: Agents) -> None:
-    """Every collector succeeds and every family is there; check alone names what the version never had."""
+    """Every collector succeeds and every family is there; check alone names the columns that the version lacks."""
     agent = agents(simulation.parameters(), COLLECTORS="{views: true}").start()
     agent.polled()
     success = by_labels(agent.metrics("tableau_collector_success"), "tableau_collector_success", "collector")

@@ -1,4 +1,4 @@
-"""The user ``tableau``, who may read the underscore views alone: what they tell is collected all the same."""
+"""The user ``tableau``, who may read the underscore views alone: all their columns are collected."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def agent(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_what_the_views_tell_is_collected(agent: Agent) -> None:
-    """Requests, people and jobs can be had; a collector that cannot work says which column it lacks."""
+    """Requests, users and jobs can be read; a collector that cannot work names the missing column."""
     success = by_labels(agent.metrics("tableau_collector_success"), "tableau_collector_success", "collector")
     assert {name for (name,), worked in success.items() if worked} >= {
         "active_users",
@@ -52,12 +52,12 @@ def test_what_the_views_tell_is_collected(agent: Agent) -> None:
 
 
 def test_logins_are_collected(agent: Agent) -> None:
-    """The view of users tells the latest login of each."""
+    """The view of users has the latest login of each."""
     assert agent.value("tableau_collector_success", collector="logins") == 1
 
 
 def test_no_label_is_an_error_text(agent: Agent) -> None:
-    """What is missing is named, not explained: ``table.column``, or ``table``."""
+    """A missing column or table is named, not explained: ``table.column``, or ``table``."""
     names = {column for columns in missing(agent).values() for column in columns}
     assert {name for name in names if not name.replace(".", "").replace("_", "").isalnum()} == set()
 

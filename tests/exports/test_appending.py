@@ -52,7 +52,7 @@ def rows(path: Path) -> list[str]:
 
 
 def test_a_file_is_begun_and_appended_to(path: Path) -> None:
-    """It stays the same file for those who read it, and knows how far it came."""
+    """It stays the same file for its readers, and records its position."""
     append(path, 1, 2)
     before = path.stat().st_ino
     append(path, 1, 2, 3)
@@ -74,7 +74,7 @@ def test_what_was_not_committed_is_cut_off(path: Path) -> None:
 
 
 def test_a_torn_tail_is_cut_off_by_the_next_run(path: Path) -> None:
-    """What a crash left behind the committed bytes is no row."""
+    """Bytes of a crash behind the committed ones are no row."""
     append(path, 1)
     with path.open("ab") as torn:
         torn.write(b"2\n3")
@@ -110,7 +110,7 @@ def test_a_file_begun_anew_takes_the_place_of_the_old(path: Path) -> None:
 def test_a_replacement_that_broke_off_is_finished(
     path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, rewrite: bool
 ) -> None:
-    """Between the two renames the next run knows which of the two files is there."""
+    """Between the two renames the next run finds which of the two files exists."""
     append(path, 1, 2, 3, 4, 5)
 
     def fail(*_: object) -> None:
@@ -202,7 +202,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.attack("links")
 @pytest.mark.parametrize("companion", ["new", "export.new"])
 def test_no_link_is_written_through(path: Path, companion: str) -> None:
-    """A link in the place of a file that an export makes beside its own is removed; what it leads to stays."""
+    """A link in the place of a file that an export makes beside its own is removed; its target stays."""
     elsewhere = path.with_name("elsewhere")
     elsewhere.write_text("mine\n")
     path.with_name(f".{path.name}.{companion}").symlink_to(elsewhere)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.environ.get("AZURITE") != "true", reason="mak
 
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-"""The emulator's own, which everybody knows."""
+"""The emulator's own, publicly known."""
 LISTENING = re.compile(r"successfully listen\w* (?:at|on) http://(127\.0\.0\.1:\d+)")
 
 
@@ -38,7 +38,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def azure(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name the store by the variables of its own tools; a proxy is in nobody's way."""
+    """Name the store by the variables of its own tools; no proxy is used."""
     monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", endpoint)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
@@ -64,7 +64,7 @@ def read(format_: str, target: str) -> list[int]:
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("format_", ["csv", "parquet", "delta"])
 def test_appended_once(format_: str, target: str) -> None:
-    """A second export adds nothing, a third what was archived since, and --rewrite begins anew."""
+    """A second export adds no row, a third those archived since, and --rewrite begins anew."""
     write, place = exports.load(format_), f"{target}/{format_}"
     assert [write(Requests(count), place, OURS) for count in (5, 5, 8)] == [10, 0, 6]
     assert read(format_, place) == ids(8)

@@ -37,7 +37,7 @@ def read(path: Path) -> list[int]:
 
 
 def test_quoting(tmp_path: Path) -> None:
-    """Texts and times are quoted, NULL is nothing, an empty text is two quotes, a formula is what it was."""
+    """Texts and times are quoted, NULL is empty, an empty text is two quotes, a formula stays as it is."""
     assert export(Requests(4), str(tmp_path / "new" / "folder"), OURS) == 8
     assert (tmp_path / "new" / "folder" / "http_requests.csv").read_bytes() == FIRST
 
@@ -53,7 +53,7 @@ def test_duckdb_reads_the_same(tmp_path: Path) -> None:
 
 
 def test_appended_once(tmp_path: Path) -> None:
-    """A second export adds nothing, a third what was archived since, in the file that is there."""
+    """A second export adds no row, a third those archived since, in the existing file."""
     path = tmp_path / "http_requests.csv"
     for transactions, new in ((4, 8), (4, 0), (7, 6)):
         assert export(Requests(transactions), str(tmp_path), OURS) == new
@@ -140,10 +140,10 @@ def test_lists_and_maps() -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     """Each is one line that names the place."""
     (tmp_path / "file").write_text("")
-    for place, said in (
+    for place, message in (
         (f"{tmp_path}/file/folder", "Not a directory"),
         (f"{tmp_path}/nowhere/requests.csv", "nowhere: no such folder; make it"),
         ("nothing://here/table", "unknown scheme"),
     ):
-        with pytest.raises(OutputUnwritable, match=said):
+        with pytest.raises(OutputUnwritable, match=message):
             export(Requests(1), place, OURS)

@@ -1,4 +1,4 @@
-"""A table of the history in Delta Lake: appended once, whoever exports how often, in the types of Spark."""
+"""A table of the history in Delta Lake: each row once, with any number of exporters, in the types of Spark."""
 
 import json
 import re
@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 
 
 class Rows:
-    """Rows at hand; ``meanwhile`` happens when some of them have been taken."""
+    """Rows in memory; ``meanwhile`` runs after some of them were read."""
 
     def __init__(self, *rows: Row, meanwhile: Callable[[], None] = lambda: None, schema: pa.Schema = SCHEMA) -> None:
         table = judged(*rows)
@@ -84,7 +84,7 @@ class Rows:
 
 
 def found(hours: int, **values: object) -> dict[str, object]:
-    """Return what makes a row that was found so many hours after noon."""
+    """Return the columns of a row that was found so many hours after noon."""
     return {"audit_timestamp": AT + hours * HOUR, "asset_id": f"luid-{hours}", **values}
 
 
@@ -111,7 +111,7 @@ def luids(target: str) -> list[str]:
 
 
 def test_the_columns_of_the_notebook_come_first(target: str) -> None:
-    """Spark's types: text, double, and instants of UTC in microseconds; what is added stands behind them."""
+    """Spark's types: text, double, and instants of UTC in microseconds; added columns stand behind them."""
     assert export(Rows(found(0, last_refresh_utc=AT, hours_since_refresh=0.5), found(1)), target, OURS) == 2
     table = read(target)
     assert dict(zip(table.schema.names, table.schema.types, strict=True)) == THE_NOTEBOOKS | {
@@ -139,7 +139,7 @@ def test_duckdb_reads_what_the_log_names(target: str) -> None:
 
 
 def test_twice_is_once(target: str) -> None:
-    """The second time nothing is new: no row and no commit; later only what came since, in one commit."""
+    """The second export finds no new row and makes no commit; later ones append only newer rows, in one commit."""
     assert export(Rows(found(0), found(1)), target, OURS) == 2
     assert export(Rows(found(0), found(1)), target, OURS) == 0
     assert DeltaTable(target).version() == 0
@@ -179,7 +179,7 @@ def test_a_table_of_the_notebook_is_continued(target: str) -> None:
 
 
 def test_an_instant_without_a_zone_is_continued_too(target: str) -> None:
-    """A table whose instants have no zone, or are text, keeps its types: its readers go on."""
+    """A table whose instants have no zone, or are text, retains its types: its readers go on."""
     for name, kind in (("ntz", pa.timestamp("us")), ("text", pa.string())):
         place = f"{target}_{name}"
         write_deltalake(place, pa.table({"asset_id": pa.array([], pa.string()), "audit_timestamp": pa.array([], kind)}))
@@ -200,22 +200,22 @@ def test_a_column_that_is_added_is_merged(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "said"),
+    ("name", "kind", "message"),
     [
         ("run_id", "string", "Generic DeltaTable error: .+ rows failed validation check; "),
         ("project_name", "string", ""),
         ("sla_hours", "double", ""),
     ],
 )
-def test_a_column_that_may_not_be_null(target: str, name: str, kind: str, said: str) -> None:
+def test_a_column_that_may_not_be_null(target: str, name: str, kind: str, message: str) -> None:
     """Whether the table alone has it or our rows leave it empty: one short line names it, and nothing is appended."""
     DeltaTable.create(target, schema=Schema([column("asset_id", "string"), column(name, kind, nullable=False)]))
     rows = Rows(*(found(hours, sla_hours=None, project_name=None) for hours in range(30)))
     with pytest.raises(OutputUnwritable) as error:
         export(rows, target, OURS)
-    told = str(error.value).removeprefix(f"{target}: ")
-    assert re.fullmatch(rf"{said}our rows have NULL in {name}, and the table forbids it: DROP NOT NULL .+", told)
-    assert len(told) < 250
+    reported = str(error.value).removeprefix(f"{target}: ")
+    assert re.fullmatch(rf"{message}our rows have NULL in {name}, and the table forbids it: DROP NOT NULL .+", reported)
+    assert len(reported) < 250
     table = DeltaTable(target)
     assert (table.version(), table.schema().fields[1].nullable) == (0, False)
 
@@ -236,7 +236,7 @@ def test_a_constraint_that_our_rows_break(target: str) -> None:
 
 
 def test_a_value_that_the_type_of_the_column_cannot_take(target: str) -> None:
-    """It is told as what it is, in a line, and nothing is appended."""
+    """It is reported as such, in a line, and no row is appended."""
     DeltaTable.create(target, schema=Schema([column("asset_id", "long")]))
     with pytest.raises(OutputUnwritable, match=r"luid-0.*; check the types of the table's columns"):
         export(Rows(found(0)), target, OURS)
@@ -244,7 +244,7 @@ def test_a_value_that_the_type_of_the_column_cannot_take(target: str) -> None:
 
 
 def test_two_histories_in_one_table(target: str) -> None:
-    """Each history has its own memory in the table: what one has exported is not taken for the other's."""
+    """Each history has its own position in the table: the rows of one are not those of the other."""
     other = ExportOptions("2025-06-01T00:00:00", "freshness_audit")
     assert export(Rows(found(0)), target, OURS) == 1
     assert export(Rows(found(0), found(1)), target, other) == 2
@@ -254,7 +254,7 @@ def test_two_histories_in_one_table(target: str) -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 def test_two_exports_at_once(target: str, there: bool) -> None:
-    """Whoever commits second finds that the rows are there: nothing is doubled, also where both make the table."""
+    """The second commit finds the rows: none is doubled, also where both make the table."""
     if there:
         export(Rows(found(0)), target, OURS)
     everything = [found(hours) for hours in range(4)]
@@ -266,7 +266,7 @@ def test_two_exports_at_once(target: str, there: bool) -> None:
 
 
 def test_an_export_between_looking_and_writing(target: str) -> None:
-    """What the table has is found out by the same look at it that the commit is compared with."""
+    """The table's version and its content come from the same read that the commit is compared with."""
     export(Rows(found(0)), target, OURS)
     everything = [found(hours) for hours in range(3)]
     done: list[int] = []
@@ -285,7 +285,7 @@ def test_an_export_between_looking_and_writing(target: str) -> None:
 
 
 def test_whoever_is_behind_takes_the_rest(target: str) -> None:
-    """An export that lost against one of fewer rows appends what is left."""
+    """An export that lost against one of fewer rows appends the rest."""
     everything = [found(hours) for hours in range(4)]
     done: list[int] = []
 
@@ -299,7 +299,7 @@ def test_whoever_is_behind_takes_the_rest(target: str) -> None:
 
 
 def test_others_may_append_meanwhile(target: str) -> None:
-    """The notebook that still runs is in nobody's way."""
+    """The running notebook does not conflict."""
     export(Rows(found(0)), target, OURS)
     theirs = pa.table({"asset_id": ["theirs"]})
 
@@ -312,7 +312,7 @@ def test_others_may_append_meanwhile(target: str) -> None:
 
 
 def test_a_reading_that_fails_commits_nothing(target: str) -> None:
-    """The fault is told as it was raised; the table is as it was, and the next export is whole."""
+    """The error is reported as it was raised; the table is unchanged, and the next export is whole."""
     export(Rows(found(0)), target, OURS)
 
     class Held(Rows):
@@ -330,7 +330,7 @@ def test_a_reading_that_fails_commits_nothing(target: str) -> None:
 
 
 def test_a_defect_is_no_refusal(target: str) -> None:
-    """What this program does wrong while it reads is told as that, not as something that a user could mend."""
+    """An error of this program while it reads is reported as such, not as one that a user could fix."""
 
     class Wrong(Rows):
         def slices(
@@ -360,7 +360,7 @@ def test_where_nothing_can_be_written(place: str) -> None:
 
 @pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "message"),
     [
         ("nothing://me:canary@here/table", "nothing://here/table: "),
         ("nothing://here/table?sig=canary", "nothing://here/table: "),
@@ -371,18 +371,18 @@ def test_where_nothing_can_be_written(place: str) -> None:
         ("http://[canary/table", "--output: (a URI that is not shown"),
     ],
 )
-def test_no_line_shows_the_credentials_of_a_place(place: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_line_shows_the_credentials_of_a_place(place: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """User, password and query of --output stand in no line, whatever the library quotes."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(OutputUnwritable, match=r".") as error:
         export(Rows(found(0)), place, OURS)
-    assert str(error.value).startswith(said)
+    assert str(error.value).startswith(message)
     assert not re.search("canary|can/|ary@|KEY", str(error.value))
 
 
 @pytest.mark.attack("secrets")
 def test_words_that_quote_a_credential_are_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the library repeats a part of the credentials outside any URI, nothing of its words is shown."""
+    """Where the library repeats a part of the credentials outside any URI, none of its words is printed."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("the signature canary/1 does not match")
@@ -394,7 +394,7 @@ def test_words_that_quote_a_credential_are_withheld(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_object_store_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the library says of it, in colours and lines, is one line without colour."""
+    """The library's message, in colours and lines, is one line without colour."""
     settings = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "AWS_ALLOW_HTTP": "true",
@@ -423,7 +423,7 @@ def test_the_log_has_the_transaction(target: str) -> None:
 
 
 def test_begun_anew(target: str) -> None:
-    """All rows take the place of what was there in one commit; the next export appends."""
+    """All rows replace the previous ones in one commit; the next export appends."""
     other = ExportOptions("2024-01-01T00:00:00", "freshness_audit")
     export(Rows(found(0), found(1)), target, OURS)
     assert export(Rows(found(5), found(6)), target, replace(other, rewrite=True)) == 2

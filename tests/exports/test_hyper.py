@@ -1,4 +1,4 @@
-"""A .hyper file: each row once, whatever breaks off, and Tableau finds the types that it knows."""
+"""A .hyper file: each row once, after any interruption, with types that Tableau reads."""
 
 import json
 import random
@@ -23,7 +23,7 @@ from exporter.history.export_reader import ExportSource, Slices
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
-from tests.history.past import Past, requests
+from tests.history.synthetic_history import SyntheticHistory, requests
 from tests.support.components import require
 from tests.support.hyper_server import EXTRACT, ask, left_behind
 from tests.support.soak import times
@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(one_hyperd: "HyperProcess") -> Callable[[Path], list[int]]:
-    """Return what reads the ids of all rows of a file, each as often as it is there."""
+    """Return a reader of the ids of all rows of a file, each as often as it is there."""
 
     def ids_of(path: Path) -> list[int]:
         return [row[0] for row in ask(one_hyperd, path, f"SELECT id FROM {EXTRACT} ORDER BY 1")]
@@ -60,12 +60,12 @@ def read(one_hyperd: "HyperProcess") -> Callable[[Path], list[int]]:
 
 
 def names(folder: Path) -> list[str]:
-    """Return what stands in a folder."""
+    """Return the files of a folder."""
     return sorted(found.name for found in folder.iterdir())
 
 
 def test_appended_once(tmp_path: Path, read: Callable[[Path], list[int]]) -> None:
-    """A second export adds nothing and leaves the file as it is, a third what was archived since."""
+    """A second export adds no row and leaves the file as it is, a third those archived since."""
     path = tmp_path / "new" / "http_requests.hyper"
     for transactions, new in ((4, 8), (4, 0), (7, 6)):
         before = path.read_bytes() if path.exists() else b""
@@ -78,7 +78,7 @@ def test_appended_once(tmp_path: Path, read: Callable[[Path], list[int]]) -> Non
 
 
 def test_a_table_that_is_replaced(path: Path, read: Callable[[Path], list[int]]) -> None:
-    """The file has what is there now; another's file is left alone."""
+    """The file has the present rows; another history's file is left alone."""
     options = ExportOptions(HISTORY, "poll_log")
     for transactions in (3, 2):
         assert export(Requests(transactions), str(path), options) == 2 * transactions
@@ -140,15 +140,15 @@ def test_a_column_that_was_added(path: Path, one_hyperd: "HyperProcess") -> None
 
 def test_every_table_is_what_the_history_has(tmp_path: Path, one_hyperd: "HyperProcess") -> None:
     """Every value of every row, so every count and sum, is that of DuckDB."""
-    past = Past(tmp_path / "history.duckdb")
-    History(past.file, discover(), Privacy()).prepare(NOON)
+    synthetic = SyntheticHistory(tmp_path / "history.duckdb")
+    History(synthetic.file, discover(), Privacy()).prepare(NOON)
     for day in range(3):
-        past.poll(NOON.replace(day=1 + day), requests(100 * day, 20, NOON.replace(day=1 + day)))
+        synthetic.poll(NOON.replace(day=1 + day), requests(100 * day, 20, NOON.replace(day=1 + day)))
     # A view of the latest has the columns of its table.
     for table, kind in ((name, kind) for name, kind in TABLES.items() if not name.startswith("latest_")):
-        rows = Slices(past.file, ExportSource(table, kind.order, kind.at, kind.base))
+        rows = Slices(synthetic.file, ExportSource(table, kind.order, kind.at, kind.base))
         export(rows, str(tmp_path), ExportOptions(rows.history, table))
-        with duckdb.connect(str(past.file.path), read_only=True) as connection:
+        with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
             expected = connection.execute(f'SELECT * FROM "{table}"').fetchall()
         path = tmp_path / f"{table}.hyper"
         assert path.exists() == (not kind.order or bool(expected))
@@ -184,12 +184,12 @@ def test_an_export_with_an_end(path: Path) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     """Each is one line that names the place."""
     (tmp_path / "file").write_text("")
-    for place, said in (
+    for place, message in (
         (f"{tmp_path}/file/folder", "Not a directory"),
         (f"{tmp_path}/nowhere/requests.hyper", "nowhere: no such folder; make it"),
         ("s3://bucket/folder", r"s3://bucket/folder: a \.hyper file is written in a folder"),
     ):
-        with pytest.raises(OutputUnwritable, match=said):
+        with pytest.raises(OutputUnwritable, match=message):
             export(Requests(1), place, OURS)
 
 
@@ -246,7 +246,7 @@ def test_interrupted(path: Path, hyper_server: "HyperProcess") -> None:
 
 
 def test_rights_are_those_of_any_file(path: Path, read: Callable[[Path], list[int]]) -> None:
-    """Of a new file as the umask has them; what its owner changes stays."""
+    """Permissions of a new file follow the umask; those that its owner changes stay."""
     export(Requests(1), str(path), OURS)
     other = path.with_name("any")
     other.touch()
@@ -259,17 +259,17 @@ def test_rights_are_those_of_any_file(path: Path, read: Callable[[Path], list[in
 @pytest.mark.timeout(3600 if times(0, 1) else 300)
 def test_killed_at_random(tmp_path: Path, hyper_server: "HyperProcess") -> None:
     """Killed at any step, or while hyperd writes, and requests are archived: every row once, and no server is left."""
-    past, chance = Past(tmp_path / "history.duckdb"), random.Random(5)
-    past.poll(NOON, requests(0, 50, NOON))
+    synthetic, chance = SyntheticHistory(tmp_path / "history.duckdb"), random.Random(5)
+    synthetic.poll(NOON, requests(0, 50, NOON))
     target = tmp_path / "out"
     outcomes = []
     for number in range(1, 1 + KILLED):
         at = NOON.replace(microsecond=number)
-        past.poll(at, requests(100 * number, 50, at))
-        command = [sys.executable, "-m", "tests.exports.killed_export", "hyper", str(past.file.path), str(target)]
+        synthetic.poll(at, requests(100 * number, 50, at))
+        command = [sys.executable, "-m", "tests.exports.killed_export", "hyper", str(synthetic.file.path), str(target)]
         outcomes.append(subprocess.run([*command, str(chance.randrange(16))], cwd=ROOT, check=False).returncode)
         wait_until_gone(target)
-    rows = Slices(past.file, ExportSource("http_requests", "archived_at", "created_at"))
+    rows = Slices(synthetic.file, ExportSource("http_requests", "archived_at", "created_at"))
     export(rows, str(target), ExportOptions(rows.history, "http_requests"))
     expected = [100 * number + row for number in range(1 + KILLED) for row in range(50)]
     found = ask(hyper_server, target / "http_requests.hyper", f"SELECT id FROM {EXTRACT} ORDER BY 1")

@@ -15,7 +15,7 @@ def test_every_format_has_its_module(name: str) -> None:
 
 
 def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says what to install."""
+    """The error names the package to install."""
 
     def refuse(_: str) -> None:
         raise ModuleNotFoundError("No module named 'deltalake'", name="deltalake")

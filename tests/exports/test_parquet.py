@@ -90,7 +90,7 @@ def test_every_reader_finds_the_same(target: Path) -> None:
 
 
 def test_appended_once(target: Path) -> None:
-    """A second export finds nothing new, a third what was archived since."""
+    """A second export finds no new row, a third those archived since."""
     assert export(Requests(5), str(target), OURS) == 10
     before = files(target)
     assert export(Requests(5), f"file://{target}", OURS) == 0
@@ -115,7 +115,7 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
 
 
 def test_pruned_between_two_attempts(target: Path) -> None:
-    """What a broken export had written of rows that are gone by now stays, once."""
+    """Rows written by a broken export and pruned by now stay, once."""
     export(Requests(2), str(target), OURS)
     requests = Requests(8, meanwhile=interruption(2))
     with pytest.raises(KeyboardInterrupt):
@@ -127,7 +127,7 @@ def test_pruned_between_two_attempts(target: Path) -> None:
 
 
 def test_a_first_export_lasts_until_one_comes_to_its_end(target: Path) -> None:
-    """What bounds a first export bounds the rest of one that broke off, and none after that."""
+    """The bounds of a first export bound the rest of one that broke off, and none after that."""
     with pytest.raises(KeyboardInterrupt):
         export(Requests(8, meanwhile=interruption(2)), str(target), OURS)
     for first in (True, False):
@@ -137,7 +137,7 @@ def test_a_first_export_lasts_until_one_comes_to_its_end(target: Path) -> None:
 
 
 def interruption(times: int) -> Callable[[], None]:
-    """Return what interrupts an export when it was called so often."""
+    """Return a function that interrupts an export when it was called so often."""
     calls = iter(range(times - 1))
 
     def interrupt() -> None:
@@ -148,7 +148,7 @@ def interruption(times: int) -> Callable[[], None]:
 
 
 def test_begun_anew(target: Path) -> None:
-    """What was there is removed, and nothing of others; broken off in the midst it is gone on with."""
+    """Previous files are removed, and none of others; an interrupted rewrite is continued."""
     export(Requests(8), str(target), OURS)
     (target / "day=2025-11-19/theirs.parquet").write_bytes(encode(Requests(0).table))
     again = replace(OURS, rewrite=True)
@@ -162,7 +162,7 @@ def test_begun_anew(target: Path) -> None:
 
 
 def test_killed_while_it_begins_anew(tmp_path: Path) -> None:
-    """The next export, with the flag or without, removes what is left of the old one."""
+    """The next export, with the flag or without, removes the rest of the old one."""
     for step in range(30):
         target = tmp_path / str(step)
         export(Requests(6, a_slice=1), str(target), OURS)
@@ -239,7 +239,7 @@ def test_days_long_ago_and_far_ahead(instant: datetime) -> None:
 
 
 def test_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is whole or what it was; the line names the target."""
+    """A file is whole or unchanged; the line names the target."""
     options = ExportOptions(HISTORY, "poll_log")
     export(Requests(3), str(target), options)
     before = files(target)
@@ -257,7 +257,7 @@ def test_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     """Each is one line that names the place."""
     (tmp_path / "file").write_text("")
-    for place, said in (
+    for place, message in (
         (f"{tmp_path}/file", "Not a directory"),
         ("/proc/nowhere", "No such file"),
         ("nothing://here/table", "unknown scheme; there are s3://"),
@@ -266,7 +266,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         ("s3://me:can/ary@bucket/folder", "--output: .a URI that is not shown"),
         ("az://container/folder", "set AZURE_STORAGE_ACCOUNT_NAME"),
     ):
-        with pytest.raises(OutputUnwritable, match=said) as error:
+        with pytest.raises(OutputUnwritable, match=message) as error:
             export(Requests(1), place, OURS)
         assert "\n" not in str(error.value)
         assert "canary" not in str(error.value)

@@ -39,7 +39,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Name the store by the variables of its own tools; a proxy is in nobody's way. The bucket is empty."""
+    """Name the store by the variables of its own tools; no proxy is used. The bucket is empty."""
     settings = {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": "eu-central-1",
@@ -157,7 +157,7 @@ def test_two_exports_at_once() -> None:
 
 
 def test_the_lock_of_a_killed_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is heeded for 15 minutes by the store's clock, and removed then; whoever lost it writes no more."""
+    """A lock is valid for 15 minutes by the store's clock, and removed then; an exporter that lost it stops."""
     store = open_store(TARGET)
     store.write("_tableau_exporter/http_requests.lock/killed", b"{}")
     with pytest.raises(OutputUnwritable, match="try again in 15 minutes"):

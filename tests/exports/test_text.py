@@ -1,4 +1,4 @@
-"""Text files: what the older tool wrote, each row once, with values that any reader of CSV gets back."""
+"""Text files in the older tool's form, each row once, with values that any reader of CSV gets back."""
 
 import csv
 import random
@@ -23,7 +23,7 @@ from exporter.exports.text import local_times, quoted_fields
 from exporter.history.text_files import TEXT_FILES
 from tests.exports.headers import HEADERS
 from tests.exports.text_history import HOSTILE, begin, transactions, visits
-from tests.history.past import BEGIN, Past
+from tests.history.synthetic_history import BEGIN, SyntheticHistory
 from tests.support.soak import LONG
 
 KILLED = 100 if LONG else 4
@@ -40,20 +40,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def past(written: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Past:
+def synthetic(written: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SyntheticHistory:
     """The history of two sites, which the environment names; requests are archived by the test."""
     path = tmp_path / "history.duckdb"
     path.write_bytes(written)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
     (tmp_path / "out").mkdir()
-    return Past(path)
+    return SyntheticHistory(path)
 
 
-def archive(past: Past, rows: Sequence[pa.Table], begun: int = 0) -> None:
+def archive(synthetic: SyntheticHistory, rows: Sequence[pa.Table], begun: int = 0) -> None:
     """Archive some requests, a transaction each."""
     for number, each in enumerate(rows, begun):
-        past.poll(BEGIN + timedelta(days=30, hours=number), each)
+        synthetic.poll(BEGIN + timedelta(days=30, hours=number), each)
 
 
 def export(*arguments: str, output: str = "out") -> Result:
@@ -83,9 +83,9 @@ def all_of(count: int) -> list[str]:
     return [f"session {number}" for number in range(count)]
 
 
-def test_the_first_lines_are_those_of_the_older_tool(past: Past) -> None:
+def test_the_first_lines_are_those_of_the_older_tool(synthetic: SyntheticHistory) -> None:
     """Byte for byte, in files of the same names; each file has the columns that it is documented with."""
-    archive(past, list(transactions(1)))
+    archive(synthetic, list(transactions(1)))
     done()
     names = {path.name for path in Path("out").iterdir() if not path.name.startswith(".")}
     assert names == {f"{name}.txt" for name in exports.DAILY_TEXT_FILES}
@@ -100,9 +100,9 @@ def test_the_first_lines_are_those_of_the_older_tool(past: Past) -> None:
 
 
 @pytest.mark.parametrize("delimiter", ["|", "\t", ",", " ", "¦", "a"], ids=ascii)
-def test_any_text_is_read_back(past: Past, delimiter: str) -> None:
+def test_any_text_is_read_back(synthetic: SyntheticHistory, delimiter: str) -> None:
     """Delimiters, line ends, quotes, formulas, control characters and characters of four bytes; no field too many."""
-    archive(past, list(transactions(2)))
+    archive(synthetic, list(transactions(2)))
     done("--table=http_requests", f"--delimiter={delimiter}")
     rows = read("http_requests", delimiter)
     assert [row["http_user_agent (http)"] for row in rows] == [*HOSTILE, *HOSTILE]
@@ -116,9 +116,9 @@ def test_quotes_stand_only_where_they_are_needed() -> None:
     assert quoted_fields(pa.array(texts, pa.large_string()), "|").to_pylist() == expected
 
 
-def test_a_second_run_changes_nothing(past: Past) -> None:
-    """Neither content nor the files themselves; what was archived since is appended once, however many days later."""
-    archive(past, list(transactions(2)))
+def test_a_second_run_changes_nothing(synthetic: SyntheticHistory) -> None:
+    """Neither content nor the files change; rows archived since are appended once, however many days later."""
+    archive(synthetic, list(transactions(2)))
     done()
     done("--table=usage")
     files = sorted(Path("out").glob("*.txt"))
@@ -126,7 +126,7 @@ def test_a_second_run_changes_nothing(past: Past) -> None:
     done()
     done("--table=usage")
     assert [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in files] == before
-    archive(past, list(transactions(5))[2:], begun=2)
+    archive(synthetic, list(transactions(5))[2:], begun=2)
     done()
     assert sessions() == all_of(100)
     assert [path.stat().st_ino for path in files] == [inode for _, inode, _ in before]
@@ -148,10 +148,10 @@ DAYLIGHT = {
 
 
 @pytest.mark.parametrize("zone", sorted({zone for zone, _ in DAYLIGHT}))
-def test_hours_are_right_over_daylight_saving(past: Past, zone: str) -> None:
+def test_hours_are_right_over_daylight_saving(synthetic: SyntheticHistory, zone: str) -> None:
     """On the days on which the clocks are changed too, and the day of completion is that of the same clock."""
     instants = [instant for name, instant in DAYLIGHT if name == zone]
-    archive(past, [visits(0, [datetime.fromisoformat(each) for each in instants])])
+    archive(synthetic, [visits(0, [datetime.fromisoformat(each) for each in instants])])
     done("--table=usage", f"--timezone={zone}")
     expected = [DAYLIGHT[zone, instant] for instant in instants]
     rows = read("usage")
@@ -170,10 +170,10 @@ def test_every_quarter_of_an_hour_is_that_of_the_zone(zone: str) -> None:
     assert local_times(naive, ZoneInfo(zone)).to_pylist() == expected
 
 
-def test_times_that_nobody_can_mean(past: Past) -> None:
+def test_times_that_nobody_can_mean(synthetic: SyntheticHistory) -> None:
     """Infinity is empty, as NULL is; a year beyond the calendars of Python is written, and ends nothing."""
-    archive(past, [visits(0, [None, LAST, FIRST, BEGIN])])
-    with duckdb.connect(str(past.file.path)) as connection:
+    archive(synthetic, [visits(0, [None, LAST, FIRST, BEGIN])])
+    with duckdb.connect(str(synthetic.file.path)) as connection:
         connection.execute("UPDATE http_requests SET completed_at = 'infinity' WHERE completed_at = created_at")
         connection.execute("UPDATE http_requests SET created_at = '12345-06-07 08:09:10' WHERE id = 3")
         expected = connection.execute("SELECT count(*) FROM http_requests").fetchall()[0][0]
@@ -184,9 +184,9 @@ def test_times_that_nobody_can_mean(past: Past) -> None:
     assert any("12345-06-07 " in row["Date - Created At (http)"] for row in rows)
 
 
-def test_what_is_gone_is_in_no_reference_file(past: Past) -> None:
-    """Neither what was removed nor what is in the recycle bin, with its views and extracts."""
-    archive(past, list(transactions(1)))
+def test_what_is_gone_is_in_no_reference_file(synthetic: SyntheticHistory) -> None:
+    """Neither removed content nor that in the recycle bin, with its views and extracts."""
+    archive(synthetic, list(transactions(1)))
     done()
     assert [row["id"] for row in read("workbooks")] == ["10", "15", "20", "25"]
     assert [row["id"] for row in read("views")] == ["10", "11", "15", "20", "21", "25"]
@@ -195,15 +195,15 @@ def test_what_is_gone_is_in_no_reference_file(past: Past) -> None:
     assert names == {"Sales", "Live"}
 
 
-def test_what_each_file_has(past: Past) -> None:
-    """Owners, projects and the newest login of each user stand beside their numbers; what is secret is empty."""
-    past.poll(BEGIN + timedelta(days=31))
-    with duckdb.connect(str(past.file.path)) as connection:
+def test_what_each_file_has(synthetic: SyntheticHistory) -> None:
+    """Owners, projects and the newest login of each user stand beside their numbers; secrets are empty."""
+    synthetic.poll(BEGIN + timedelta(days=31))
+    with duckdb.connect(str(synthetic.file.path)) as connection:
         connection.execute("UPDATE logins SET user_id = 11")
     done()
     book = read("workbooks")[0]
-    shown = ("name", "workbook_url", "created_at", "owner_name", "project_name", "system_user_id", "size")
-    assert [book[name] for name in shown] == [
+    published = ("name", "workbook_url", "created_at", "owner_name", "project_name", "system_user_id", "size")
+    assert [book[name] for name in published] == [
         "Sales",
         "Sales",
         "2025-01-01 01:00:00.000000",
@@ -220,9 +220,9 @@ def test_what_each_file_has(past: Past) -> None:
     assert {row[name] for row in read("Extracts_To_Workbooks") for name in secret} == {""}
 
 
-def test_sites_with_equal_names_are_not_mixed(past: Past) -> None:
+def test_sites_with_equal_names_are_not_mixed(synthetic: SyntheticHistory) -> None:
     """An extract of a published source stands beside the workbook of its own site that uses it, by the connection."""
-    past.poll(BEGIN)
+    synthetic.poll(BEGIN)
     done()
     columns = ("ID - (Extract)", "A_WB_ID", "ID - (Conn WB)", "ID - (DS)", "ID - (Conn DS)", "ID - Site (WB DS)")
     found = [tuple(row[name] for name in columns) for row in read("extracts")]
@@ -243,12 +243,12 @@ def test_sites_with_equal_names_are_not_mixed(past: Past) -> None:
     }
 
 
-def test_the_master_table_has_each_request_once(past: Past) -> None:
+def test_the_master_table_has_each_request_once(synthetic: SyntheticHistory) -> None:
     """With the view of its site, though several extracts belong to it, and with its user, though there may be none."""
     sheets = ["Sales/Map", "Sales/Map", "Live/Map", "Gone/Map", "Nowhere/Map", None]
     at = [BEGIN + timedelta(seconds=number) for number in range(len(sheets))]
     sites, users = [1, 2, 2, 1, 1, 1], [10, 20, 21, None, 99, 10]
-    archive(past, [visits(0, at, currentsheet=sheets, site_id=sites, user_id=users)])
+    archive(synthetic, [visits(0, at, currentsheet=sheets, site_id=sites, user_id=users)])
     done("--table=usage")
     columns = ("ID - (Views)", "Name (WB)", "A_WB_ID", "name (http User)", "Distinct Count - Friendly Name (http User)")
     assert [tuple(row[name] for name in columns) for row in read("usage")] == [
@@ -261,14 +261,14 @@ def test_the_master_table_has_each_request_once(past: Past) -> None:
     ]
 
 
-def test_since_bounds_the_first_export_alone(past: Past) -> None:
-    """What is archived later is exported whatever its time, and whatever --since there is then."""
+def test_since_bounds_the_first_export_alone(synthetic: SyntheticHistory) -> None:
+    """Rows archived later are exported whatever their time, with any later --since."""
     early, late = list(transactions(3)), transactions(4)
-    archive(past, early)
+    archive(synthetic, early)
     done("--table=http_requests", "--since=2025-01-01T01:00:00")
     assert sessions() == all_of(60)[20:]
     old = visits(900, [BEGIN - timedelta(days=9)], session_id=["old"])
-    archive(past, [*list(late)[3:], old], begun=3)
+    archive(synthetic, [*list(late)[3:], old], begun=3)
     done("--table=http_requests", "--since=2025-01-01T03:00:00")
     assert sessions() == [*all_of(80)[20:], "old"]
 
@@ -280,9 +280,9 @@ def test_since_bounds_the_first_export_alone(past: Past) -> None:
         ("--timezone=Europe/Berlin", "was begun with another timezone"),
     ],
 )
-def test_other_options_are_refused(past: Past, changed: str, reason: str) -> None:
+def test_other_options_are_refused(synthetic: SyntheticHistory, changed: str, reason: str) -> None:
     """In one line that names --rewrite, which begins the file anew."""
-    archive(past, list(transactions(1)))
+    archive(synthetic, list(transactions(1)))
     done("--table=http_requests")
     before = Path("out/http_requests.txt").read_bytes()
     result = export("--table=http_requests", changed)
@@ -295,11 +295,11 @@ def test_other_options_are_refused(past: Past, changed: str, reason: str) -> Non
     assert len(read("http_requests", ";" if "delimiter" in changed else "|")) == 20
 
 
-def test_another_history_is_refused(past: Past) -> None:
+def test_another_history_is_refused(synthetic: SyntheticHistory) -> None:
     """Its rows would come twice, or not at all."""
-    archive(past, list(transactions(1)))
+    archive(synthetic, list(transactions(1)))
     done("--table=logins")
-    with duckdb.connect(str(past.file.path)) as connection:
+    with duckdb.connect(str(synthetic.file.path)) as connection:
         connection.execute("UPDATE marks SET marked_at = marked_at + INTERVAL 1 SECOND WHERE name = 'begun'")
     result = export("--table=logins")
     assert result.exit_code == 1
@@ -307,22 +307,22 @@ def test_another_history_is_refused(past: Past) -> None:
     assert "--rewrite" in result.stdout
 
 
-def test_a_share_that_is_away(past: Past) -> None:
-    """The local folder gets its files; the other gets what it lacks when it is there again."""
-    archive(past, list(transactions(1)))
+def test_a_share_that_is_away(synthetic: SyntheticHistory) -> None:
+    """The local folder gets its files; the other gets the missing ones when it is there again."""
+    archive(synthetic, list(transactions(1)))
     result = export("--output=share", "--table=http_requests")
     assert result.exit_code == 1
     assert "share: no such folder" in result.stdout
     Path("share").mkdir()
-    archive(past, list(transactions(2))[1:], begun=1)
+    archive(synthetic, list(transactions(2))[1:], begun=1)
     done("--output=share", "--table=http_requests")
     assert sessions() == sessions("share") == all_of(40)
 
 
-def test_a_history_without_names(past: Past) -> None:
-    """What was archived is exported; each file that needs names is a line that says who writes them."""
-    archive(past, list(transactions(1)))
-    with duckdb.connect(str(past.file.path)) as connection:
+def test_a_history_without_names(synthetic: SyntheticHistory) -> None:
+    """Archived rows are exported; each file that needs names is a line that names the collector that writes them."""
+    archive(synthetic, list(transactions(1)))
+    with duckdb.connect(str(synthetic.file.path)) as connection:
         connection.execute("DROP VIEW latest_data_connections")
     result = export()
     marks = [line.split(":")[0].split() for line in result.stdout.splitlines()]
@@ -333,9 +333,9 @@ def test_a_history_without_names(past: Past) -> None:
     assert "has no latest_data_connections yet: let the agent poll" in result.stdout
 
 
-def test_an_object_store_has_no_text(past: Past) -> None:
+def test_an_object_store_has_no_text(synthetic: SyntheticHistory) -> None:
     """Nothing can be appended to an object."""
-    archive(past, list(transactions(1)))
+    archive(synthetic, list(transactions(1)))
     result = export("--table=logins", output="s3://bucket/folder")
     assert result.exit_code == 1
     assert "needs a folder" in result.stdout
@@ -369,9 +369,9 @@ def test_what_is_refused(arguments: list[str], reason: str) -> None:
     assert reason in " ".join(result.stderr.split())
 
 
-def test_the_commands_of_the_document(past: Past, tmp_path: Path) -> None:
+def test_the_commands_of_the_document(synthetic: SyntheticHistory, tmp_path: Path) -> None:
     """Those of docs/migration-text-files.md write the files, in folders here; those of the schedules too."""
-    archive(past, list(transactions(1)))
+    archive(synthetic, list(transactions(1)))
     text = (ROOT / "docs/migration-text-files.md").read_text()
     found = re.findall(r"tableau-exporter (history export .*)", text)
     folders = set(re.findall(r"--output=([\w/-]+)", text))
@@ -390,39 +390,39 @@ def test_the_commands_of_the_document(past: Past, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(3600 if LONG else 300)
-def test_killed_at_random(past: Past) -> None:
+def test_killed_at_random(synthetic: SyntheticHistory) -> None:
     """Killed again and again, in the midst of a write too, while requests are archived: every row once, in order."""
     made = list(transactions(2 + 2 * KILLED))
-    archive(past, made[:2])
-    outcomes = [run(past, 10_000)]
+    archive(synthetic, made[:2])
+    outcomes = [run(synthetic, 10_000)]
     chance = random.Random(7)
     for number in range(1, 1 + KILLED):
-        archive(past, made[2 * number : 2 * number + 2], begun=2 * number)
-        outcomes.append(run(past, chance.randrange(9)))
-    assert run(past, 10_000) == 0
+        archive(synthetic, made[2 * number : 2 * number + 2], begun=2 * number)
+        outcomes.append(run(synthetic, chance.randrange(9)))
+    assert run(synthetic, 10_000) == 0
     assert outcomes.count(-signal.SIGKILL) > KILLED // 2
     assert sessions() == all_of(20 * len(made))
 
 
-def run(past: Past, step: int) -> int:
+def run(synthetic: SyntheticHistory, step: int) -> int:
     """Export in a process that is killed at a step; return how it ended."""
     command = [
         sys.executable,
         "-m",
         "tests.exports.killed_export",
         "text",
-        str(past.file.path),
+        str(synthetic.file.path),
         str(Path("out").resolve()),
         str(step),
     ]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def test_a_first_export_that_was_killed(past: Past) -> None:
-    """Leaves no file that a reader could take for one; the next begins it, and has every row."""
-    archive(past, list(transactions(8)))
+def test_a_first_export_that_was_killed(synthetic: SyntheticHistory) -> None:
+    """An interrupted export leaves no file that a reader could use; the next begins it, and has every row."""
+    archive(synthetic, list(transactions(8)))
     for step in range(5):
-        assert run(past, step) == -signal.SIGKILL
+        assert run(synthetic, step) == -signal.SIGKILL
         assert not Path("out/http_requests.txt").exists()
-    assert run(past, 10_000) == 0
+    assert run(synthetic, 10_000) == 0
     assert sessions() == all_of(160)

@@ -11,7 +11,7 @@ from exporter.collectors import discover
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from tests.history.past import BEGIN, Past, requests
+from tests.history.synthetic_history import BEGIN, SyntheticHistory, requests
 
 DAY = date(2025, 1, 1)
 HOSTILE = (
@@ -38,10 +38,10 @@ HOSTILE = (
 )
 
 
-def begin(path: Path) -> Past:
+def begin(path: Path) -> SyntheticHistory:
     """Make a history with all tables, in which two sites have workbooks of equal names."""
     History(HistoryFile(path), discover(), Privacy()).prepare(datetime(2025, 1, 1, tzinfo=UTC))
-    past = Past(path)
+    synthetic = SyntheticHistory(path)
     with duckdb.connect(str(path)) as connection:
         for site in (1, 2):
             _site(connection, site)
@@ -51,7 +51,7 @@ def begin(path: Path) -> Past:
             connection.execute("INSERT INTO removals VALUES (?, 90, '2025-01-05')", [table])
         add(connection, "workbooks", id=91, site_id=1, name="In the bin", repository_url="Bin", is_deleted=True)
         add(connection, "extracts", id=91, site_id=1, workbook_id=91)
-    return past
+    return synthetic
 
 
 def _site(connection: duckdb.DuckDBPyConnection, site: int) -> None:
@@ -80,7 +80,7 @@ def _site(connection: duckdb.DuckDBPyConnection, site: int) -> None:
 
 
 def add(connection: duckdb.DuckDBPyConnection, table: str, **values: object) -> None:
-    """Store a version of a row, of the first day; what is not given is NULL."""
+    """Store a version of a row, of the first day; columns not given are NULL."""
     names = ", ".join(f'"{name}"' for name in ("day", *values))
     marks = ", ".join("?" * (len(values) + 1))
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [DAY, *values.values()])

@@ -1,4 +1,4 @@
-"""What is remembered of series that count."""
+"""The remembered values of counter series."""
 
 from exporter.exposition.samples import MAX_REMEMBERED, ExposedCounts
 

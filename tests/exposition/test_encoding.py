@@ -77,7 +77,7 @@ def test_a_rendering_is_one_gzip_member() -> None:
 
 
 def test_gzip_itself_finds_no_fault() -> None:
-    """The command that everybody has tests checksum and length."""
+    """The gzip command verifies checksum and length."""
     command = shutil.which("gzip")
     if command is None:
         pytest.skip("gzip is missing; to get it: apt-get install gzip")
@@ -126,7 +126,7 @@ def test_a_rendering_of_no_collector_is_what_is_the_agents_own() -> None:
 
 
 def test_choosing_collectors_compresses_nothing_again() -> None:
-    """What is served of a collector are the very pieces that were compressed when it was rendered."""
+    """A collector's response consists of the very pieces that were compressed when it was rendered."""
     chosen = WHOLE.of_collectors({"users", "views"})
     assert [family for family in chosen.families if family.declared_by] == [USERS, VIEWS]
     assert all(mine is whole for mine, whole in zip(chosen.families[-2:], WHOLE.families[-2:], strict=True))

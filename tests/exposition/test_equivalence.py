@@ -1,4 +1,4 @@
-"""What is rendered by hand is what prometheus_client renders, in both formats, when both are read."""
+"""Our rendering equals prometheus_client's, in both formats, when both are parsed."""
 
 import operator
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.exposition import Renderer
 from exporter.metrics import Block, Family, HistogramBlock, Labels
-from tests.exposition.reading import Read, read_openmetrics, read_text
+from tests.exposition.parsed import Read, read_openmetrics, read_text
 
 # Two labels, however they are called; le belongs to the buckets.
 NAMES = st.lists(
@@ -42,7 +42,7 @@ class Theirs(Collector):
     metrics: Sequence[Metric]
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what has samples, as ours does."""
+        """Yield families with samples, as ours does."""
         return (metric for metric in self.metrics if metric.samples)
 
 

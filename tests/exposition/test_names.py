@@ -8,7 +8,7 @@ from exporter.exposition import Renderer
 from exporter.exposition.renderer import CLASH, clashing
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 from exporter.self_metrics import SERIES_DROPPED
-from tests.exposition.reading import read_openmetrics, read_text, series
+from tests.exposition.parsed import read_openmetrics, read_text, series
 
 HISTOGRAM = Family("tableau_seconds", "histogram", "Seconds.", ("site",), buckets=(0.5,))
 COUNTER = Family("tableau_logins_total", "counter", "Logins.", ("site",))
@@ -50,7 +50,7 @@ def test_of_two_families_with_a_name_in_common_the_first_is_shown(first: Family,
 
 
 def test_the_families_of_the_agent_do_not_clash() -> None:
-    """No family that is declared takes a name of another, nor of the one that counts what was left out."""
+    """No declared family has the name of another, nor of the counter of left-out samples."""
     declared = [family for family in collectors.families() if family != SERIES_DROPPED]
     assert clashing(declared, reserved=SERIES_DROPPED) == set()
     assert clashing([Family("tableau_series_dropped", "gauge", "Clash.")], reserved=SERIES_DROPPED)

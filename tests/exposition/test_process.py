@@ -5,7 +5,7 @@ from pathlib import Path
 
 from exporter.exposition import Renderer
 from exporter.exposition.process import Process
-from tests.exposition.reading import read_openmetrics, read_text
+from tests.exposition.parsed import read_openmetrics, read_text
 
 
 def test_this_process_is_part_of_both_formats() -> None:
@@ -21,12 +21,12 @@ def test_this_process_is_part_of_both_formats() -> None:
 
 
 def test_without_proc_there_is_nothing(tmp_path: Path) -> None:
-    """Where the operating system says nothing, the families are absent."""
+    """Where the operating system has no value, the families are absent."""
     assert list(Process(str(tmp_path))()) == []
 
 
 def test_a_limit_that_is_no_number_spoils_nothing(tmp_path: Path) -> None:
-    """What prometheus_client cannot read costs these families at most, never the scrape."""
+    """A value that prometheus_client cannot read costs these families at most, never the scrape."""
     (tmp_path / "stat").write_text("btime 1000\n")
     (tmp_path / "self" / "fd").mkdir(parents=True)
     (tmp_path / "self" / "stat").write_text("1 (python) " + " ".join(["1"] * 50))

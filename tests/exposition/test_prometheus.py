@@ -1,4 +1,4 @@
-"""A real Prometheus reads every form of the exposition, and finds in it what was put there."""
+"""A real Prometheus reads every form of the exposition, and finds its samples."""
 
 import json
 import threading
@@ -60,7 +60,7 @@ def target() -> Iterator[str]:
             self.wfile.write(getattr(rendering, form))
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -70,14 +70,14 @@ def target() -> Iterator[str]:
 
 @pytest.fixture
 def prometheus(target: str, tmp_path: Path) -> Iterator[str]:
-    """Run a Prometheus that scrapes the exposition; give its address."""
+    """Run a Prometheus that scrapes the exposition; yield its address."""
     jobs = "".join(JOB.format(form=form, target=target) for form in FORMS)
     with run_prometheus(tmp_path, f"scrape_configs:\n{jobs}") as url:
         yield url
 
 
 def ask(prometheus: str, expression: str, *, within: float = 90.0) -> dict[str | None, float]:
-    """Ask until there is an answer: the value of each site."""
+    """Query until there is an answer: the value of each site."""
     question = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""A rendering as a whole: order, what is kept from the last one, what is counted and reported."""
+"""A rendering as a whole: order, cache, and counted and reported faults."""
 
 import subprocess
 from collections import Counter
@@ -15,7 +15,7 @@ from exporter.exposition.samples import DECREASED, HOLD_SECONDS
 from exporter.exposition.series_limit import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
 from exporter.self_metrics import SERIES_DROPPED
-from tests.exposition.reading import read_openmetrics, read_text, series
+from tests.exposition.parsed import read_openmetrics, read_text, series
 from tests.support.components import require
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -51,13 +51,13 @@ def example() -> list[Block | HistogramBlock]:
 
 @pytest.mark.parametrize("format_", ["text", "openmetrics"])
 def test_an_exposition_is_the_golden_file(renderer: Renderer, format_: str) -> None:
-    """Families stand in the order of their names, each once, whatever order the blocks had."""
+    """Families stand in the order of their names, each once, in any order of the blocks."""
     rendering: bytes = getattr(renderer.render(example(), 9000.0), format_)
     assert rendering == (GOLDEN / f"exposition.{format_}").read_bytes()
 
 
 def test_promtool_accepts_the_exposition() -> None:
-    """Odd characters, every type, and this process: Prometheus' own linter has nothing to say."""
+    """Odd characters, every type, and this process: Prometheus' own linter finds no fault."""
     text = Renderer().render([block for block in example() if block.family is not HOURS], 9000.0).text
     command = [str(require("promtool")), "check", "metrics"]
     result = subprocess.run(command, input=text, capture_output=True, check=False)
@@ -65,14 +65,14 @@ def test_promtool_accepts_the_exposition() -> None:
 
 
 def test_a_family_without_samples_is_absent(renderer: Renderer) -> None:
-    """What has nothing to say has no head either."""
+    """A family without samples has no head either."""
     rendering = renderer.render([single(HOURS, None, site="default")], 0.0)
     assert b"tableau_hours " not in rendering.text
     assert b"tableau_hours " not in rendering.openmetrics
 
 
 def test_what_depends_on_the_time_is_rendered_anew(renderer: Renderer) -> None:
-    """The same blocks an hour later say something else; what stands still is not compressed again."""
+    """The same blocks an hour later are rendered anew; unchanged ones are not compressed again."""
     blocks = [single(HOURS, lambda now: [now / 3600], site="default"), sites(UP_TO_DATE, 1.0)]
     first = renderer.render(blocks, 3600.0)
     before = kept(renderer)
@@ -86,7 +86,7 @@ UP_TO_DATE = Family("tableau_users", "gauge", "Users.", ("site",))
 
 
 def kept(renderer: Renderer) -> Piece:
-    """Return what is kept of the samples of users, compressed."""
+    """Return the cached samples of users, compressed."""
     return renderer._before.families["tableau_users"].body[0].result()
 
 
@@ -101,7 +101,7 @@ def test_equal_values_of_a_new_poll_are_not_compressed_again(renderer: Renderer)
 
 
 def test_a_changed_poll_replaces_the_last(renderer: Renderer) -> None:
-    """New values, new help and fewer series all show at the next rendering."""
+    """New values, new help and fewer series all appear at the next rendering."""
     renderer.render([sites(UP_TO_DATE, 1.0, 2.0)], 0.0)
     other = Family("tableau_users", "gauge", "People.", ("site",))
     rendering = renderer.render([sites(other, 3.0)], 0.0)
@@ -129,7 +129,7 @@ def test_the_limit_is_counted_and_reported_once(renderer: Renderer) -> None:
 
 
 def test_a_new_limit_holds_at_the_next_rendering(renderer: Renderer) -> None:
-    """A reload changes the limit without forgetting what was counted."""
+    """A reload changes the limit without resetting the counts."""
     blocks = [sites(UP_TO_DATE, *range(12))]
     renderer.render(blocks, 0.0)
     renderer.limits = SeriesLimits(5)
@@ -146,7 +146,7 @@ def test_the_count_of_what_was_dropped_is_not_limited() -> None:
 
 
 def test_a_bad_family_is_reported_and_the_others_are_served(renderer: Renderer) -> None:
-    """Whatever a block does, the rendering is made; its fault is said once while it lasts."""
+    """A faulty block does not stop the rendering; its fault is logged once while it lasts."""
     blocks = [single(HOURS, lambda now: [1 / now], site="default"), sites(UP_TO_DATE, 1.0)]
     with capture_logs() as logs:
         renderer.render(blocks, 0.0)
@@ -157,7 +157,7 @@ def test_a_bad_family_is_reported_and_the_others_are_served(renderer: Renderer) 
 
 
 def test_a_counter_that_falls_is_left_out_and_reported() -> None:
-    """Prometheus would take it for a restart: it is absent, in every form, until it is taken for one in earnest."""
+    """A decrease would be a restart to Prometheus: it is absent, in every form, until it is published as a reset."""
     clock = Counter(seconds=0)
     renderer = Renderer(process=tuple, clock=lambda: clock["seconds"])
     renderer.render([sites(LOGINS, 5, 6), sites(HOURS, 5)], 0.0)
@@ -166,8 +166,8 @@ def test_a_counter_that_falls_is_left_out_and_reported() -> None:
         rendering = renderer.render(blocks, 10.0)
         renderer.render(blocks, 20.0)
     assert [(log["family"], log["series"], log["reason"]) for log in logs] == [("tableau_logins_total", 1, DECREASED)]
-    shown = {name: value for name, value in series(rendering).items() if "logins" in name or "hours" in name}
-    assert shown == {
+    published = {name: value for name, value in series(rendering).items() if "logins" in name or "hours" in name}
+    assert published == {
         'tableau_logins_total{site="1"}': 6,
         'tableau_hours{site="0"}': 1,
         'tableau_series_dropped_total{family="tableau_hours"}': 0,
@@ -238,7 +238,7 @@ def test_every_reader_gets_a_whole_rendering(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "room", "shown"),
+    ("sizes", "room", "published"),
     [
         ([3, 9, 7], 100, [3, 9, 7]),
         ([3, 9, 7], 19, [3, 9, 7]),
@@ -250,9 +250,9 @@ def test_every_reader_gets_a_whole_rendering(renderer: Renderer) -> None:
         ([], 0, []),
     ],
 )
-def test_the_largest_are_cut_to_one_height(sizes: list[int], room: int, shown: list[int]) -> None:
+def test_the_largest_are_cut_to_one_height(sizes: list[int], room: int, published: list[int]) -> None:
     """Who stays below the height loses nothing, and none could be higher."""
-    assert [min(size, height(sizes, room)) for size in sizes] == shown
+    assert [min(size, height(sizes, room)) for size in sizes] == published
 
 
 def shown_of(rendering: Exposition) -> dict[str, int]:
@@ -269,7 +269,7 @@ OWN = Family("tableau_history_rows_total", "counter", "Rows.", ("site",))
 
 
 def test_all_families_together_are_limited_and_the_largest_pay() -> None:
-    """The agent's own families and the small ones stay whole; what was cut is counted, said once, and comes back."""
+    """The agent's own families and the small ones stay whole; cut series are counted, logged once, and come back."""
     renderer = Renderer(SeriesLimits(100, 40), process=tuple)
     small, own = sites(CONTENT, *range(3)), sites(OWN, *range(20))
     large = [sites(REQUESTS, *range(30)), sites(UP_IN_REPOSITORY, *range(25))]
@@ -299,7 +299,7 @@ def test_all_families_together_are_limited_and_the_largest_pay() -> None:
 
 
 def test_what_is_dropped_for_all_is_seen_under_the_lowest_limits() -> None:
-    """Where nothing else may be shown, that is."""
+    """Where no other family may be published, that is."""
     renderer = Renderer(SeriesLimits(1, 1), process=tuple)
     rendering = renderer.render([sites(CONTENT, 1, 2), sites(OWN, 1, 2), sites(REQUESTS, 1)], 0.0)
     assert shown_of(rendering) == {"tableau_history_rows_total": 1}
@@ -310,7 +310,7 @@ def test_what_is_dropped_for_all_is_seen_under_the_lowest_limits() -> None:
 def test_labels_too_large_for_a_column_cost_their_family_alone(
     renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What fails when a family is put together is left out of it, and the rendering is made."""
+    """A family that fails when it is assembled is left out, and the rendering is made."""
 
     def fail(*_: object) -> None:
         raise pa.ArrowCapacityError("array cannot contain more than 2147483646 bytes")
@@ -323,7 +323,7 @@ def test_labels_too_large_for_a_column_cost_their_family_alone(
 
 
 def test_some_collectors_are_rendered_as_all_are() -> None:
-    """Of a real rendering both formats of some collectors are what a parser expects, and nothing of the others."""
+    """Of a real rendering both formats of some collectors are parsed, without any of the others."""
     renderer = Renderer(
         process=tuple,
         collectors={

@@ -1,4 +1,4 @@
-"""What a scrape may contain: everything else is left out, for a reason that is said."""
+"""Valid samples of a scrape: all others are left out, with a reason."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def histogram(counts: Sequence[Sequence[int]], sums: Sequence[float], sites: Seq
 
 
 def samples(*blocks: AnyBlock, before: ExposedCounts = NOTHING_EXPOSED, now: float = 0.0) -> Samples:
-    """Gather the samples of blocks of one family, after those that were shown before."""
+    """Gather the samples of blocks of one family, after those that were published before."""
     made = Samples(blocks[0].family)
     for block in blocks:
         made.add(block, now)
@@ -51,7 +51,7 @@ def lines(made: Samples, limit: int = 100_000) -> list[str]:
 
 
 def named(made: Samples, limit: int = 100_000) -> set[str]:
-    """Return the sites that are shown."""
+    """Return the sites that are published."""
     return {line.partition('"')[2].partition('"')[0] for line in lines(made, limit)}
 
 
@@ -64,7 +64,7 @@ def test_an_unknown_value_is_absent() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**1024, "1", b"1", object()])
 def test_what_is_no_finite_number_is_left_out(value: float) -> None:
-    """A value that is not finite or no number at all takes only its own sample away."""
+    """A value that is not finite or no number at all costs only its own sample."""
     made = samples(gauge([1, value, 3]))
     assert lines(made) == ['tableau_users{site="a"} 1', 'tableau_users{site="c"} 3']
     assert made.left_out == {NO_NUMBER: 1}
@@ -155,7 +155,7 @@ def test_a_histogram_is_cumulative() -> None:
     ],
 )
 def test_a_bad_row_of_a_histogram_is_left_out(counts: list[Any], total: float, reason: str) -> None:
-    """The other rows stay; what is left out is counted in series."""
+    """The other rows stay; left-out ones are counted in series."""
     made = samples(histogram([counts, [0, 0, 1]], [total, 3.0]))
     assert named(made) == {"b"}
     assert made.left_out == {reason: 5}
@@ -201,14 +201,14 @@ def broken(_: float) -> Sequence[Value]:
     ],
 )
 def test_a_bad_block_leaves_its_family_to_the_others(block: AnyBlock, reason: str) -> None:
-    """A block that is wrong as a whole is left out; what other blocks say stays."""
+    """An invalid block is left out; other blocks stay."""
     made = samples(gauge([1], "z"), block)
     assert lines(made) == ['tableau_users{site="z"} 1']
     assert list(made.left_out) == [reason]
 
 
 class Endless(Labels):
-    """Labels that cannot say how many they are."""
+    """Labels whose number is unknown."""
 
     def __len__(self) -> int:
         """Fail as a defect would."""
@@ -219,7 +219,7 @@ class Endless(Labels):
     "labels", [Labels(("site",), cast("Any", [column])) for column in (None, 5)] + [Endless(("site",), [["a"]])]
 )
 def test_a_block_whose_rows_cannot_be_counted_is_one_series_left_out(labels: Labels) -> None:
-    """What is counted of a fault must not be a fault of its own."""
+    """Counting a fault must not raise another."""
     made = samples(gauge([1], "z"), Block(GAUGE, labels, [1]))
     assert lines(made) == ['tableau_users{site="z"} 1']
     assert made.left_out.total() == 1
@@ -229,7 +229,7 @@ def test_a_block_whose_rows_cannot_be_counted_is_one_series_left_out(labels: Lab
     ("counts", "sums"), [([[1, 0, 0]], []), ([[1, 0, 0], [1, 0, 0]], [0.0, 0.0])], ids=["sums", "labels"]
 )
 def test_a_histogram_has_counts_and_a_sum_for_each_row(counts: list[list[int]], sums: list[float]) -> None:
-    """Columns of different lengths say nothing for sure."""
+    """Columns of different lengths are no samples."""
     made = samples(HistogramBlock(HISTOGRAM, Labels(("site",), [["a"]]), counts, sums))
     assert list(made.left_out) == ["there are not as many counts and sums as labels"]
 
@@ -284,7 +284,7 @@ def test_a_label_that_is_no_text_costs_its_row(site: str) -> None:
 @pytest.mark.parametrize("good", [gauge([5, 6], family=COUNTER), histogram([[2, 1, 1], [1, 1, 1]], [9.0, 9.0])])
 @pytest.mark.parametrize("fallen", [gauge([4, 6], family=COUNTER), histogram([[1, 3, 0], [1, 1, 1]], [9.0, 9.0])])
 def test_a_counter_that_fell_is_kept_back(good: AnyBlock, fallen: AnyBlock) -> None:
-    """A series below what was shown is absent, until it is as high again or for ten minutes; the others stay."""
+    """A series below its published value is absent, until it is as high again or for ten minutes; the others stay."""
     if good.family != fallen.family:
         return
     series = 5 if good.family.type == "histogram" else 1
@@ -308,7 +308,7 @@ def test_a_gauge_may_fall_and_a_series_may_go() -> None:
 
 @pytest.mark.parametrize("bare", [True, False])
 def test_a_series_that_was_away_is_held_to_what_it_was(bare: bool) -> None:
-    """5, absent, 3 is a fall like any other: it is shown ten minutes after the series went."""
+    """5, absent, 3 is a decrease like any other: it is published ten minutes after the series went."""
 
     def made(value: int, sites: str, before: ExposedCounts, now: float) -> Samples:
         if bare:
@@ -328,7 +328,7 @@ def test_a_series_that_was_away_is_held_to_what_it_was(bare: bool) -> None:
 
 
 def test_a_rendering_that_fails_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was shown before a family could not be rendered still holds afterwards."""
+    """Values published before a family could not be rendered still hold afterwards."""
     before = samples(gauge([5], family=COUNTER)).exposed
 
     def fail(*_: object) -> None:

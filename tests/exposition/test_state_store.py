@@ -1,4 +1,4 @@
-"""What is shown at an instant, and what a defect of one state costs."""
+"""The state published at an instant, and the cost of a fault in one state."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from exporter.exposition.state_store import FRESHNESS_SOURCES, StateStore, Timed
 from exporter.metrics import Block, Family, Labels, single
 from exporter.self_metrics import FRESHNESS_SOURCE_LAST_SUCCESS
 from exporter.status import CollectorStatus, FreshnessSource
-from tests.exposition.reading import read_openmetrics, series
+from tests.exposition.parsed import read_openmetrics, series
 
 USERS = Family("tableau_users", "gauge", "Users.")
 CONTENT = Family("tableau_content", "gauge", "Content.")
@@ -40,16 +40,16 @@ def store() -> StateStore:
 
 
 def test_a_state_that_raises_costs_itself_alone(store: StateStore) -> None:
-    """Everything else is rendered, in every form; the collector did not succeed, and the log says why once."""
+    """All else is rendered, in every form; the collector did not succeed, and the log has the reason once."""
     renderer = Renderer(process=tuple)
     with capture_logs() as logs:
         for _ in range(2):
             rendering = renderer.render(store.blocks(1.0), 1.0)
-            shown = series(rendering)
-            assert shown["tableau_users"] == 7
-            assert "tableau_content" not in shown
-            assert shown['tableau_collector_success{collector="content"}'] == 0
-            assert shown['tableau_collector_success{collector="users"}'] == 1
+            published = series(rendering)
+            assert published["tableau_users"] == 7
+            assert "tableau_content" not in published
+            assert published['tableau_collector_success{collector="content"}'] == 0
+            assert published['tableau_collector_success{collector="users"}'] == 1
             assert "tableau_users" in read_openmetrics(rendering.openmetrics)
     assert [(log["log_level"], log["state"], log["error"]) for log in logs] == [
         ("error", "content/0", "KeyError: 'gone'")
@@ -60,46 +60,46 @@ def test_a_poll_under_way_is_shown(store: StateStore) -> None:
     """Since when, in the metrics and on the status page, as long as it lasts and no longer."""
     name = 'tableau_exporter_poll_started_timestamp_seconds{source="repository"}'
 
-    def shown() -> tuple[object, object]:
+    def published() -> tuple[object, object]:
         (source,) = store.summary(9.0, None).sources
         return series(Renderer(process=tuple).render(store.blocks(9.0), 9.0)).get(name), source.polling_since
 
-    assert shown() == (None, None)
+    assert published() == (None, None)
     with store.status.progress["repository"].poll(5.0):
-        assert shown() == (5, 5.0)
-    assert shown() == (None, None)
+        assert published() == (5, 5.0)
+    assert published() == (None, None)
 
 
 def test_a_state_that_works_again_is_shown(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the fault stays, and when it comes back it is said again."""
+    """No trace of the fault stays, and when it comes back it is logged again."""
     renderer = Renderer(process=tuple)
     with capture_logs() as logs:
         renderer.render(store.blocks(1.0), 1.0)
         with monkeypatch.context() as patch:
             patch.setattr(Defective, "fault", None)
-            shown = series(renderer.render(store.blocks(2.0), 2.0))
+            published = series(renderer.render(store.blocks(2.0), 2.0))
         renderer.render(store.blocks(3.0), 3.0)
-    assert shown["tableau_content"] == 2
-    assert shown['tableau_collector_success{collector="content"}'] == 1
+    assert published["tableau_content"] == 2
+    assert published['tableau_collector_success{collector="content"}'] == 1
     assert len(logs) == 2
 
 
 def freshness_sources() -> TimedBlocks:
-    """Return the state of three sources of freshness, of one of which nobody knows when it was read whole."""
+    """Return the state of three sources of freshness, one of which has no last complete read."""
     labels = Labels(FRESHNESS_SOURCE_LAST_SUCCESS.labels, [["default", "hr", "hr"], ["metadata", "job", "task"]])
     return TimedBlocks((Block(FRESHNESS_SOURCE_LAST_SUCCESS, labels, [5.0, 7, None]),), 0.0, float("inf"))
 
 
 def test_the_status_has_the_sources_of_freshness(store: StateStore) -> None:
-    """When each was last read whole is what the metrics show; what is unknown is absent, also before the first poll."""
+    """The metrics have when each was last read whole; unknown is absent, also before the first poll."""
     assert store.summary(9.0, None).freshness_sources == ()
     store.set_state(FRESHNESS_SOURCES, freshness_sources())
     found = store.summary(9.0, None).freshness_sources
     assert found == (FreshnessSource("default", "metadata", 5.0), FreshnessSource("hr", "job", 7.0))
-    shown = series(Renderer(process=tuple).render(store.blocks(9.0), 9.0))
+    published = series(Renderer(process=tuple).render(store.blocks(9.0), 9.0))
     for source in found:
         name = f'{FRESHNESS_SOURCE_LAST_SUCCESS.name}{{site="{source.site}",source="{source.source}"}}'
-        assert shown[name] == source.read_at
+        assert published[name] == source.read_at
 
 
 def test_the_sources_of_freshness_outlast_a_reload(store: StateStore) -> None:

@@ -1,4 +1,4 @@
-"""The rules of Grafana's dashboard-linter, written once more: what each finds in a dashboard.
+"""The rules of Grafana's dashboard-linter, written once more: the findings of each in a dashboard.
 
 A finding is the title of the panel, or nothing where it concerns the whole dashboard, and what is wrong.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.alerts.promql import read
-from tests.grafana.boards import ALL, TIMES, substituted
+from tests.grafana.dashboards import ALL, TIMES, substituted
 
 Board = Mapping[str, Any]
 Finding = tuple[str, str]
@@ -63,16 +63,16 @@ def template_label_promql(board: Board) -> Iterator[Finding]:
 
 
 def template_reload(board: Board) -> Iterator[Finding]:
-    """The values of a variable are looked up anew when the time changes."""
+    """The values of a variable are queried anew when the time changes."""
     stale = [each["name"] for each in board["templating"]["list"] if each["type"] == "query" and each["refresh"] != 2]
     yield from (("", f"the variable {name} keeps old values") for name in stale)
 
 
 def panel_datasource(board: Board) -> Iterator[Finding]:
-    """Every panel asks the data source that is chosen."""
+    """Every panel queries the selected data source."""
     for panel in panels(board):
-        asked = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
-        if any(each["uid"] not in DATASOURCES for each in asked):
+        expression = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+        if any(each["uid"] not in DATASOURCES for each in expression):
             yield panel["title"], "asks a data source of its own"
 
 
@@ -84,7 +84,7 @@ def panel_title_description(board: Board) -> Iterator[Finding]:
 
 
 def panel_units(board: Board) -> Iterator[Finding]:
-    """Every panel and every column has a unit that Grafana knows."""
+    """Every panel and every column has a unit of Grafana."""
     for panel in panels(board):
         field = panel["fieldConfig"]
         given = [field["defaults"].get("unit")]
@@ -95,7 +95,7 @@ def panel_units(board: Board) -> Iterator[Finding]:
 
 
 def panel_no_targets(board: Board) -> Iterator[Finding]:
-    """Every panel asks something."""
+    """Every panel has a query."""
     yield from ((panel["title"], "asks nothing") for panel in panels(board) if not panel.get("targets"))
 
 
@@ -121,7 +121,7 @@ def _target_matcher(name: str) -> Callable[[Board], Iterator[Finding]]:
 
 
 def target_counter_agg(board: Board) -> Iterator[Finding]:
-    """A counter is shown by how it grows."""
+    """A counter is drawn as a rate or an increase."""
     for title, question in questions(board):
         for selector in read(substituted(question, ALL | TIMES)).selectors:
             if selector.metric.endswith("_total") and not GROWTH & set(selector.within):

@@ -27,13 +27,13 @@ from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
-from tests.alerts.shipped import RULES
+from tests.alerts.shipped_rules import RULES
 from tests.support.agent_process import Agent
 from tests.support.components import require
 from tests.support.prometheus import prometheus_data, run_alertmanager, run_prometheus
 from tests.support.tenant import activity_files, activity_log_settings
 
-# Says what is suspended.
+# Has which refreshes are suspended.
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 WEEK_SECONDS = 7 * 86_400
@@ -79,12 +79,12 @@ class ScrapedDemo:
     prometheus: str
     interval_seconds: int
     values: dict[str, str] = field(default_factory=dict)
-    """What the variables of the dashboards are."""
+    """The values of the dashboards' variables."""
     answers: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     """The first answer to each question that was not empty."""
 
     def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON
-        """Ask Prometheus' API; what it refuses is a fault, with its reason."""
+        """Query Prometheus' API; a refusal raises an error, with its reason."""
         question = urllib.parse.urlencode(parameters).encode()
         try:
             with urllib.request.urlopen(f"{self.prometheus}/api/v1/{path}", question) as answer:
@@ -93,7 +93,7 @@ class ScrapedDemo:
             raise AssertionError(f"{parameters}: {refused.read().decode()}") from None
 
     def answer(self, question: str) -> list[Mapping[str, Any]]:
-        """Return what Prometheus answers to a question now."""
+        """Return Prometheus' present answer to a query."""
         found: list[Mapping[str, Any]] = self.ask("query", query=question)["result"]
         return found
 
@@ -152,7 +152,7 @@ def scraped_demo(
 def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, str]:
     return {
         **activity_log_settings(manager),
-        # What is older than three polls is not shown: on a busy machine one second would be little.
+        # Rows older than three polls are not published: on a busy machine one second would be little.
         "REPOSITORY__POLL_INTERVAL": "4s",
         "REPOSITORY__EXACT_INTERVAL": "4s",
         "REST__URL": rest,
@@ -168,18 +168,18 @@ def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, 
 
 
 def _remember(agent: Agent, target: str, folder: Path) -> None:
-    """Write what a Prometheus would remember of a week ago, as far as dashboards compare with it."""
+    """Write the samples of a week ago, as far as dashboards compare with them."""
     now = time.time()
     last_week = [now - WEEK_SECONDS + offset for offset in range(-BEFORE_SECONDS, AFTER_SECONDS, STEP_SECONDS)]
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
 
-    def shown() -> bool:
-        # One scrape that has it all: between two polls that are late, people are not shown.
+    def rendered() -> bool:
+        # One scrape that has it all: between two polls that are late, active users are not published.
         samples.clear()
         samples.update(agent.metrics())
         return {name for name, _ in samples} >= set(COMPARED)
 
-    agent.until(shown, "requests and people are shown")
+    agent.until(rendered, "requests and people are shown")
     total = {family: sum(value for (name, _), value in samples.items() if name == family) for family in COMPARED}
     lines = []
     for family in COMPARED:

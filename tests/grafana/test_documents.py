@@ -8,7 +8,7 @@ import pytest
 
 from grafana.source.__main__ import written
 from tests.alerts.promql import read
-from tests.grafana.boards import ALL, BOARDS, FOLDER, PATHS, ROOT, panels, substituted
+from tests.grafana.dashboards import ALL, BOARDS, FOLDER, PATHS, ROOT, panels, substituted
 
 NAMES = ["agent", "background-jobs", "freshness", "overview", "usage"]
 VARIABLES = ["datasource", "job", "instance", "site"]
@@ -17,7 +17,7 @@ ADDRESS = re.compile(r"/d/(tableau-[a-z-]+)\?")
 
 
 def test_the_files_are_those_of_the_source() -> None:
-    """Each file is what its source makes; where this fails, run make dashboards."""
+    """Each file equals its source's output; where this fails, run make dashboards."""
     made = dict(written())
     assert sorted(made) == sorted(PATHS)
     assert [path.name for path, text in made.items() if path.read_text(encoding="utf-8") != text] == []
@@ -40,7 +40,7 @@ def test_a_file_is_the_same_everywhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_firing_alerts_are_annotated(name: str) -> None:
-    """Graphs show when alerts of the selected sites fired, and of the alerts without a site."""
+    """Graphs have annotations when alerts of the selected sites fired, and of the alerts without a site."""
     (layer,) = BOARDS[name]["annotations"]["list"]
     assert layer["enable"]
     assert layer["datasource"]["uid"] == "${datasource}"
@@ -59,7 +59,7 @@ def test_a_dashboard_is_editable_and_tagged(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_panels_are_numbered_and_named_once(name: str) -> None:
-    """A panel can be linked to by its number, and spoken of by its title: no two of a dashboard have the same."""
+    """A panel can be linked to by its number, and named by its title: no two of a dashboard have the same."""
     numbers = [panel["id"] for panel in BOARDS[name]["panels"]]
     assert numbers == list(range(1, len(numbers) + 1))
     titles = [panel["title"] for panel in panels(name)]
@@ -85,7 +85,7 @@ def test_panels_do_not_overlap(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_same_is_chosen_above_each(name: str) -> None:
-    """Every dashboard has the same variables, in the same order; what only one has comes after."""
+    """Every dashboard has the same variables, in the same order; its own come after them."""
     found = [variable["name"] for variable in BOARDS[name]["templating"]["list"]]
     assert found == VARIABLES + OWN_VARIABLES.get(name, [])
 
@@ -122,7 +122,7 @@ def test_links_lead_to_a_dashboard_and_keep_what_was_chosen(name: str) -> None:
 
 
 def test_every_figure_of_the_overview_leads_on() -> None:
-    """The overview is where one begins: its figures lead to what they are about, alerts to the list below them."""
+    """The overview is the entry: its figures lead to their dashboards, alerts to the list below them."""
     figures = [panel for panel in panels("overview") if panel["type"] == "stat"]
     assert [panel["title"] for panel in figures if not panel.get("links")] == ["Critical alerts", "Warnings"]
     led = {found[1] for panel in figures for url in addresses(panel) if (found := ADDRESS.match(url))}
@@ -145,7 +145,7 @@ def test_columns_are_found_by_their_headings(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_has_its_picture(name: str) -> None:
-    """docs/dashboards.md shows each dashboard, and says how the picture was made; a picture is small."""
+    """docs/dashboards.md has a picture of each dashboard, and names how it was made; a picture is small."""
     text = (ROOT / "docs/dashboards.md").read_text()
     image = f"images/dashboard-{name}.png"
     assert f"]({image})" in text

@@ -1,4 +1,4 @@
-"""What the dashboards ask: families and labels that exist, sound arithmetic, and every family somewhere."""
+"""The families and labels of the dashboards exist, the arithmetic is sound, and every family is somewhere."""
 
 import re
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ import pytest
 from exporter import collectors
 from tests.alerts.promql import read
 from tests.alerts.soundness import FAMILIES, family_of, faults
-from tests.grafana.boards import ALL, BOARDS, EVERY, TIMES, Asked, panels, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, TIMES, PanelQuery, panels, substituted
 
 LABELS = {label for family in FAMILIES.values() for label in family.labels} | {"alertname", "job", "instance"}
-# What a table shows has an end however much there is: a number of rows that is chosen, or labels of few values.
+# A table is bounded: by a chosen number of rows, or by labels of few values.
 FEW = {
     "site",
     "window",
@@ -32,23 +32,25 @@ FEW |= {"format", "destination"}
 BOUNDED = re.compile(r"topk\(|asset_id=\"\$asset_id\"|action=~\"exportcrosstab\|sheetimage\|viewData\|vud\"")
 
 
-@pytest.mark.parametrize("asked", EVERY, ids=lambda asked: asked.name)
-def test_questions_are_sound(asked: Asked) -> None:
+@pytest.mark.parametrize("query", EVERY, ids=lambda query: query.name)
+def test_questions_are_sound(query: PanelQuery) -> None:
     """Only known families and labels, rates of counters alone, sums before quotients."""
-    assert list(faults(read(substituted(asked.question, ALL | TIMES)))) == []
+    assert list(faults(read(substituted(query.question, ALL | TIMES)))) == []
 
 
-@pytest.mark.parametrize("asked", EVERY, ids=lambda asked: asked.name)
-def test_what_is_shown_is_a_label(asked: Asked) -> None:
+@pytest.mark.parametrize("query", EVERY, ids=lambda query: query.name)
+def test_what_is_shown_is_a_label(query: PanelQuery) -> None:
     """Columns and names of series are labels that some family has."""
-    assert asked.shown() <= LABELS
+    assert query.rendered() <= LABELS
 
 
 def test_every_family_is_shown_somewhere() -> None:
     """Whatever the agent exposes is on a dashboard; no panel needs a recording to be there, but to know of rules."""
-    selectors = [each.metric for asked in EVERY for each in read(substituted(asked.question, ALL | TIMES)).selectors]
-    shown = {re.sub(r"_(bucket|sum|count)$", "", metric) if metric not in FAMILIES else metric for metric in selectors}
-    assert {family.name for family in collectors.families()} - shown == set()
+    selectors = [each.metric for query in EVERY for each in read(substituted(query.question, ALL | TIMES)).selectors]
+    rendered = {
+        re.sub(r"_(bucket|sum|count)$", "", metric) if metric not in FAMILIES else metric for metric in selectors
+    }
+    assert {family.name for family in collectors.families()} - rendered == set()
     assert {metric for metric in selectors if ":" in metric} == {"tableau:threshold"}
 
 
@@ -64,10 +66,10 @@ def many(question: str) -> Iterator[str]:
             yield from family_of(selector.metric)[1] - FEW
 
 
-@pytest.mark.parametrize("asked", EVERY, ids=lambda asked: asked.name)
-def test_no_answer_is_without_end(asked: Asked) -> None:
+@pytest.mark.parametrize("query", EVERY, ids=lambda query: query.name)
+def test_no_answer_is_without_end(query: PanelQuery) -> None:
     """With ten thousand assets and fifty sites no panel has ten thousand lines."""
-    assert set(many(asked.question)) == set()
+    assert set(many(query.question)) == set()
 
 
 @pytest.mark.parametrize(
@@ -79,14 +81,14 @@ def test_no_answer_is_without_end(asked: Asked) -> None:
     ],
 )
 def test_an_answer_without_end_is_found(question: str, label: str) -> None:
-    """What has a series for each asset, project or view is noticed."""
+    """A query with a series for each asset, project or view is detected."""
     assert label in set(many(question))
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_lines_are_few(board: str) -> None:
-    """What is drawn over time is named by labels of few values: there is nothing to disentangle."""
+    """Graphs over time are named by labels of few values: lines stay readable."""
     for panel in panels(board):
         if panel["type"] == "timeseries":
-            shown = {label for asked in EVERY if asked.panel is panel for label in asked.shown()}
-            assert shown <= FEW - {"site", "job_type"} | {"asset_name", "action"}
+            rendered = {label for query in EVERY if query.panel is panel for label in query.rendered()}
+            assert rendered <= FEW - {"site", "job_type"} | {"asset_name", "action"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.grafana.boards import ALL, BOARDS, EVERY, FOLDER, TIMES, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, FOLDER, TIMES, substituted
 from tests.grafana.linter import RULES
 from tests.support.components import require
 
@@ -30,7 +30,7 @@ def test_the_rule_finds_what_is_explained_and_nothing_else(rule: str) -> None:
 
 
 def test_every_exclusion_has_its_reason() -> None:
-    """What stays is of a rule that exists, and says why."""
+    """Each exception is of an existing rule, and has a reason."""
     assert EXCLUSIONS.keys() <= RULES.keys()
     assert all(exclusion["reason"].endswith(".") for exclusion in EXCLUSIONS.values())
 
@@ -38,8 +38,8 @@ def test_every_exclusion_has_its_reason() -> None:
 def test_every_question_parses(tmp_path: Path) -> None:
     """target-promql-rule: promtool accepts every question, with its variables replaced."""
     records = [
-        {"record": f"question:{number}", "expr": substituted(asked.question, ALL | TIMES)}
-        for number, asked in enumerate(EVERY)
+        {"record": f"question:{number}", "expr": substituted(query.question, ALL | TIMES)}
+        for number, query in enumerate(EVERY)
     ]
     path = tmp_path / "rules.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": records}]}))
@@ -83,7 +83,7 @@ HERE = 'job=~"$job",instance=~"$instance"'
     ],
 )
 def test_what_a_rule_forbids_is_found(rule: str, change: Callable[[Any], None]) -> None:
-    """Each rule notices what it is for."""
+    """Each rule detects its fault."""
     board = copy.deepcopy(BOARDS["usage"])
     before = list(RULES[rule](board))
     change(board)

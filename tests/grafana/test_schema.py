@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from tests.grafana.boards import BOARDS, panels
+from tests.grafana.dashboards import BOARDS, panels
 
 FOLDER = Path(__file__).parent / "schema"
 # What a panel gives Grafana beyond what every panel has; a figure has no field settings of its own kind.
@@ -53,14 +53,14 @@ def schema(name: str) -> Draft7Validator:
 
 
 def faults(of: Draft7Validator, document: object, where: str) -> Iterator[str]:
-    """Yield what of a document is not of a type."""
+    """Yield the parts of a document that are not of a type."""
     for error in of.iter_errors(document):
         reasons = error.context or [error]
         yield from (f"{where}/{'/'.join(map(str, reason.absolute_path))}: {reason.message[:200]}" for reason in reasons)
 
 
 def board_faults(board: Mapping[str, Any]) -> list[str]:
-    """Return what of a dashboard Grafana's types do not know."""
+    """Return the parts of a dashboard that Grafana's types lack."""
     found = list(faults(schema("dashboard"), {**board, "annotations": {"list": []}}, "dashboard"))
     for annotation in board["annotations"]["list"]:
         found += faults(Draft7Validator(ANNOTATION), annotation, "annotations")
@@ -86,7 +86,7 @@ def test_dashboards_are_of_grafanas_types(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_overrides_set_what_a_column_or_line_has(name: str) -> None:
-    """What is set for one column or line alone is of the same types as what is set for all."""
+    """Overrides of one column or line have the same types as the defaults of all."""
     for panel in panels(name):
         for override in panel["fieldConfig"]["overrides"]:
             given = {each["id"]: each["value"] for each in override["properties"]}

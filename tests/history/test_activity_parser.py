@@ -34,7 +34,7 @@ REQUEST = {
 
 
 def parse(*events: object, privacy: Privacy | None = None) -> ParsedLines:
-    """Parse lines of one file; what is no text is written as JSON."""
+    """Parse lines of one file; values other than text are written as JSON."""
     texts = [event if isinstance(event, str) else json.dumps(event) for event in events]
     lines = pa.table({"file": [3] * len(texts), "number": range(1, len(texts) + 1), "text": texts})
     files = pa.table([pa.array([3]), pa.array([HOUR], pa.timestamp("us")), pa.array(["of_the_path"])], schema=FILES)
@@ -48,7 +48,7 @@ def rows(parsed: ParsedLines, table: str = "activity_events") -> list[dict[str, 
 
 
 def details(event: object, privacy: Privacy | None = None) -> dict[str, Any]:
-    """Return what is stored of an event beside the common fields."""
+    """Return the stored fields of an event beside the common ones."""
     ((row),) = rows(parse(event, privacy=privacy))
     found: dict[str, Any] = json.loads(row["details"])
     return found
@@ -75,7 +75,7 @@ def test_a_request_is_typed_and_redacted() -> None:
 
 
 def test_people_under_pseudonyms() -> None:
-    """Names, unknown fields and custom views are not stored, and addresses are cut; numbers of people stay."""
+    """Names, unknown fields and custom views are not stored, and addresses are cut; numbers of users stay."""
     stored = details(REQUEST, Privacy("pseudonym", "truncated"))
     assert stored == {
         "requestId": "r1",
@@ -175,7 +175,7 @@ def test_a_type_that_is_missing() -> None:
 
 
 def test_what_is_no_event() -> None:
-    """It is counted and kept aside with its reason, and costs no other line."""
+    """It is counted and set aside with its reason, and costs no other line."""
     wide = {f"field{number}": number for number in range(MOST_FIELDS + 1)}
     bad = ['{"a":1', "[1]", "null", "\ufffd{}", wide, {"a": "x" * LONGEST_LINE}, '{"uri":"/a?ticket=T" "x']
     parsed = parse(REQUEST, *bad)

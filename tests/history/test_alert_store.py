@@ -1,4 +1,4 @@
-"""What alerts say of a refresh that failed, as the archived jobs have it."""
+"""Errors of failed refreshes in alerts, from the archived jobs."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ FAILED = {
 }
 
 
-def said(*jobs: dict[str, Any]) -> dict[int, str]:
+def task_errors(*jobs: dict[str, Any]) -> dict[int, str]:
     """Return the errors of tasks 7 and 8 in a history with these jobs."""
     with duckdb.connect() as connection:
         columns = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
@@ -34,16 +34,16 @@ def said(*jobs: dict[str, Any]) -> dict[int, str]:
 def test_the_error_of_a_refresh_is_found_by_its_task(number: dict[str, int]) -> None:
     """Before Tableau 2021.2 the task stands in correlation_id alone."""
     earlier = {**FAILED, **number, "completed_at": NOW - timedelta(hours=3), "notes": "time-out"}
-    assert said({**FAILED, **number}, earlier) == {7: "no login"}
+    assert task_errors({**FAILED, **number}, earlier) == {7: "no login"}
 
 
 @pytest.mark.parametrize("number", [{"task_id": 7}, {"correlation_id": 7}], ids=str)
 def test_the_error_of_a_job_of_another_type_is_not_meant(number: dict[str, int]) -> None:
     """A subscription's number may be that of a task."""
-    assert said({**FAILED, **number, "job_name": "Subscription Notifications"}) == {}
+    assert task_errors({**FAILED, **number, "job_name": "Subscription Notifications"}) == {}
 
 
 def test_no_error_without_jobs() -> None:
-    """Where jobs were never archived nothing is asked of them."""
+    """Without archived jobs no query is made."""
     with duckdb.connect() as connection:
         assert errors(connection, [7], NOW) == {}

@@ -31,7 +31,7 @@ def requests(first: int, count: int, kind: pa.DataType) -> pa.Table:
 
 @pytest.mark.parametrize("users", ["name", "none"])
 def test_batch_after_batch(users: str) -> None:
-    """Each row keeps its place and its own values, also when the types of the next batch are others."""
+    """Each row retains its place and its own values, also when the types of the next batch are others."""
     cleaner = Cleaner(Privacy(users=users))  # type: ignore[arg-type]
     for first, count, kind in (
         (1, 3, pa.string()),
@@ -45,13 +45,13 @@ def test_batch_after_batch(users: str) -> None:
         assert cleaned.column("id").to_pylist() == numbers
         assert cleaned.column("http_request_uri").to_pylist() == [f"/views/Book{n}/Sheet" for n in numbers]
         assert cleaned.column("workbook").to_pylist() == [f"Book{n}" for n in numbers]
-        # Who was there is counted; the archive leaves it out of what it stores.
+        # Active users are counted; the archive does not store them.
         assert cleaned.column("user_id").to_pylist() == numbers
         assert cleaned.column("status").null_count == count
 
 
 def test_what_was_not_cleaned_is_refused(tmp_path: Path) -> None:
-    """A writer takes no requests that did not come from the cleaner."""
+    """A writer accepts only requests that come from the cleaner."""
     collectors = {"http_requests": discover()["http_requests"]}
     history = History(HistoryFile(tmp_path / "history.duckdb"), collectors, Privacy())
     events = collectors["http_requests"].events

@@ -1,4 +1,4 @@
-"""What is counted of the rows of the Activity Log, whatever order they come in."""
+"""Counters of the rows of the Activity Log, in any order of the rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,7 +50,7 @@ class Archive:
             transaction.log_part(PollLogRow(NOW, events.table, "files", 0.0, done.read, done.new, 0, "sales"))
 
     def counted(self, family: str) -> dict[tuple[str, ...], float]:
-        """Return what a counter counts by its labels."""
+        """Return the values of a counter by its labels."""
         return dict(self.history.totals.counters.get(family, ()))
 
     def observed(self, family: str) -> dict[tuple[str, ...], tuple[int, float]]:
@@ -62,7 +62,7 @@ class Archive:
         }
 
     def faults(self) -> Sequence[str]:
-        """Return what ``history verify`` finds."""
+        """Return the findings of ``history verify``."""
         file = HistoryFile(self.file.path, Limits(patience_seconds=0.0), read_only=True)
         tables = archived(COLLECTORS)
         return [verdict.message for verdict in verify(file, tables) if verdict.ok is False]

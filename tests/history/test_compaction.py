@@ -1,4 +1,4 @@
-"""A file that is mostly room is written anew; what is in it, and who may read it, stays."""
+"""A file that is mostly free space is rewritten; its content and its permissions stay."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.pruning import prune_in_steps
 from exporter.history.verification import verify
-from tests.history.past import BEGIN, EVENTS, Past, copied, requests
+from tests.history.synthetic_history import BEGIN, EVENTS, SyntheticHistory, copied, requests
 from tests.history.test_backup import contents
 from tests.history.test_file import held
 
@@ -26,46 +26,49 @@ MANY = 150_000
 @pytest.fixture(scope="module")
 def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history most of which was pruned."""
-    past = Past(tmp_path_factory.mktemp("pruned") / "history.duckdb")
-    past.poll(BEGIN + timedelta(days=2), requests(0, MANY, BEGIN))
-    past.poll(BEGIN + timedelta(days=9), requests(MANY, 100, BEGIN + timedelta(days=9)))
-    list(prune_in_steps(past.file, EVENTS, BEGIN + timedelta(days=8)))
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("pruned") / "history.duckdb")
+    synthetic.poll(BEGIN + timedelta(days=2), requests(0, MANY, BEGIN))
+    synthetic.poll(BEGIN + timedelta(days=9), requests(MANY, 100, BEGIN + timedelta(days=9)))
+    list(prune_in_steps(synthetic.file, EVENTS, BEGIN + timedelta(days=8)))
+    return synthetic.file.path
 
 
 @pytest.fixture
-def past(pruned: Path, tmp_path: Path) -> Past:
+def synthetic(pruned: Path, tmp_path: Path) -> SyntheticHistory:
     """A copy of it."""
-    return Past(copied(pruned, tmp_path))
+    return SyntheticHistory(copied(pruned, tmp_path))
 
 
-def test_room_is_used_again(past: Past) -> None:
+def test_room_is_used_again(synthetic: SyntheticHistory) -> None:
     """The file does not shrink by itself, and does not grow as long as there is room in it."""
-    size = past.file.bytes
-    assert free_share(past.file) > FREE_SHARE
-    past.poll(BEGIN + timedelta(days=10), requests(2 * MANY, MANY // 2, BEGIN + timedelta(days=9)))
+    size = synthetic.file.bytes
+    assert free_share(synthetic.file) > FREE_SHARE
+    synthetic.poll(BEGIN + timedelta(days=10), requests(2 * MANY, MANY // 2, BEGIN + timedelta(days=9)))
     assert size is not None
-    assert (past.file.bytes or 0) - size < size / 5
+    assert (synthetic.file.bytes or 0) - size < size / 5
 
 
-def test_written_anew(past: Past) -> None:
+def test_written_anew(synthetic: SyntheticHistory) -> None:
     """The file is smaller, holds the same, has the same rights, and the agent goes on with it."""
-    past.history.prepare(BEGIN)
-    size, before = past.file.bytes or 0, contents(past.file.path)
-    past.file.path.chmod(0o640)
-    compact(past.file)
-    assert (past.file.bytes or 0) < size * 0.7
-    assert contents(past.file.path) == before
-    assert past.file.path.stat().st_mode & 0o777 == 0o640
-    assert sorted(left.name for left in past.file.path.parent.iterdir()) == ["history.duckdb", "history.duckdb.prune"]
-    past.poll(BEGIN + timedelta(days=10), requests(2 * MANY, 10, BEGIN + timedelta(days=10)))
-    file = HistoryFile(past.file.path, read_only=True)
+    synthetic.history.prepare(BEGIN)
+    size, before = synthetic.file.bytes or 0, contents(synthetic.file.path)
+    synthetic.file.path.chmod(0o640)
+    compact(synthetic.file)
+    assert (synthetic.file.bytes or 0) < size * 0.7
+    assert contents(synthetic.file.path) == before
+    assert synthetic.file.path.stat().st_mode & 0o777 == 0o640
+    assert sorted(left.name for left in synthetic.file.path.parent.iterdir()) == [
+        "history.duckdb",
+        "history.duckdb.prune",
+    ]
+    synthetic.poll(BEGIN + timedelta(days=10), requests(2 * MANY, 10, BEGIN + timedelta(days=10)))
+    file = HistoryFile(synthetic.file.path, read_only=True)
     assert all(verdict.ok for verdict in verify(file, EVENTS))
-    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+    with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
         assert "v1.5.0" in str(connection.execute("SELECT tags FROM duckdb_databases()").fetchall())
 
 
-def test_nobody_else_writes_meanwhile(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_else_writes_meanwhile(synthetic: SyntheticHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     """From before the copying until the new file stands in its place no other process can write the old one."""
     opens = "import sys, duckdb; duckdb.connect(sys.argv[1])"
     replaced, tried = Path.replace, []
@@ -77,12 +80,12 @@ def test_nobody_else_writes_meanwhile(past: Past, monkeypatch: pytest.MonkeyPatc
         return replaced(anew, path)
 
     monkeypatch.setattr(Path, "replace", replacing)
-    compact(past.file)
+    compact(synthetic.file)
     assert len(tried) == 1
     assert tried[0] != 0
 
 
-def test_who_opened_the_old_one_opens_the_new_one(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_opened_the_old_one_opens_the_new_one(synthetic: SyntheticHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that is about to open the file when another is put in its place writes to the new one."""
     connect, done = duckdb.connect, list[int]()
 
@@ -90,45 +93,45 @@ def test_who_opened_the_old_one_opens_the_new_one(past: Past, monkeypatch: pytes
         connection = connect(*arguments, **options)
         if not done:
             done.append(1)
-            copy = past.file.path.with_name("copy")
-            copy.write_bytes(past.file.path.read_bytes())
-            copy.rename(past.file.path)
+            copy = synthetic.file.path.with_name("copy")
+            copy.write_bytes(synthetic.file.path.read_bytes())
+            copy.rename(synthetic.file.path)
         return connection
 
-    past.history.prepare(BEGIN)
+    synthetic.history.prepare(BEGIN)
     monkeypatch.setattr(duckdb, "connect", connecting)
-    past.poll(BEGIN + timedelta(days=10), requests(2 * MANY, 10, BEGIN + timedelta(days=10)))
-    with connect(str(past.file.path), read_only=True) as connection:
+    synthetic.poll(BEGIN + timedelta(days=10), requests(2 * MANY, 10, BEGIN + timedelta(days=10)))
+    with connect(str(synthetic.file.path), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM http_requests").fetchall() == [(110,)]
 
 
-def test_a_file_that_is_held(past: Past) -> None:
-    """Whoever writes is waited for; the file stays as it is when it takes too long."""
-    before = past.file.path.read_bytes()
-    with held(past.file.path), pytest.raises(HistoryBusy):
-        compact(past.file)
-    assert past.file.path.read_bytes() == before
+def test_a_file_that_is_held(synthetic: SyntheticHistory) -> None:
+    """Another writer is waited for; the file stays as it is after the timeout."""
+    before = synthetic.file.path.read_bytes()
+    with held(synthetic.file.path), pytest.raises(HistoryBusy):
+        compact(synthetic.file)
+    assert synthetic.file.path.read_bytes() == before
 
 
-def test_no_room(past: Past) -> None:
+def test_no_room(synthetic: SyntheticHistory) -> None:
     """Without room for a second file nothing is begun."""
-    past.file.limits = Limits(free_bytes=2**62)
+    synthetic.file.limits = Limits(free_bytes=2**62)
     with pytest.raises(HistoryUnwritable, match="no room"):
-        compact(past.file)
+        compact(synthetic.file)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of two days."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
-    past.live(2)
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic.live(2)
+    return synthetic.file.path
 
 
 @pytest.fixture
-def small(made: Path, tmp_path: Path) -> Past:
+def small(made: Path, tmp_path: Path) -> SyntheticHistory:
     """A copy of it."""
-    return Past(copied(made, tmp_path))
+    return SyntheticHistory(copied(made, tmp_path))
 
 
 def while_copied(monkeypatch: pytest.MonkeyPatch, done: Callable[[], object]) -> None:
@@ -143,7 +146,7 @@ def while_copied(monkeypatch: pytest.MonkeyPatch, done: Callable[[], object]) ->
     monkeypatch.setattr(compaction, "_counts", counting)
 
 
-def test_one_at_a_time(small: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_at_a_time(small: SyntheticHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second one is refused while the first is at work, and removes nothing that is the first one's."""
     before, refused = contents(small.file.path), list[str]()
 
@@ -160,8 +163,10 @@ def test_one_at_a_time(small: Past, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["history.duckdb", "history.duckdb.compact"])
-def test_another_file_put_in_the_place_of_either(small: Past, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Only what was counted comes into the place of what was read; all else stays as it is found."""
+def test_another_file_put_in_the_place_of_either(
+    small: SyntheticHistory, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Only counted rows replace the ones that were read; all others stay as they are."""
     other = small.file.path.with_name("other.duckdb")
     other.write_bytes(small.file.path.read_bytes())
     there = other.stat().st_ino if name == "history.duckdb" else small.file.path.stat().st_ino
@@ -171,8 +176,8 @@ def test_another_file_put_in_the_place_of_either(small: Past, monkeypatch: pytes
     assert small.file.path.stat().st_ino == there
 
 
-def test_nobody_may_read_it_meanwhile(small: Past, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written anew is closed to others until it has the rights of the file."""
+def test_nobody_may_read_it_meanwhile(small: SyntheticHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file is closed to others until it has the rights of the file."""
     small.file.path.chmod(0o600)
     modes = list[int]()
     while_copied(
@@ -185,7 +190,7 @@ def test_nobody_may_read_it_meanwhile(small: Past, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("then", [sweep, compact])
-def test_what_a_killed_one_left(small: Past, then: Callable[[HistoryFile], None]) -> None:
+def test_what_a_killed_one_left(small: SyntheticHistory, then: Callable[[HistoryFile], None]) -> None:
     """The next pruning, or compaction, removes the half file and its log."""
     for suffix in (".compact", ".compact.wal"):
         small.file.path.with_name("history.duckdb" + suffix).write_bytes(b"half")
@@ -193,7 +198,7 @@ def test_what_a_killed_one_left(small: Past, then: Callable[[HistoryFile], None]
     assert not list(small.file.path.parent.glob("*.compact*"))
 
 
-def test_through_a_link(small: Past, tmp_path: Path) -> None:
+def test_through_a_link(small: SyntheticHistory, tmp_path: Path) -> None:
     """A link stays a link: the file it leads to is the one that is written anew."""
     link = tmp_path / "elsewhere" / "history.duckdb"
     link.parent.mkdir()

@@ -9,25 +9,25 @@ import pytest
 
 from exporter.collector import Events
 from exporter.history.dedup import mark_new
-from tests.history.past import BEGIN, Past, requests
+from tests.history.synthetic_history import BEGIN, SyntheticHistory, requests
 
 
 @pytest.mark.parametrize("times", [2, 3])
 @pytest.mark.parametrize("at", [BEGIN, None])
 def test_twice_in_one_batch(tmp_path: Path, times: int, at: datetime | None) -> None:
-    """A key that stands twice in what was read, as without a primary key it may, is archived and counted once."""
-    past = Past(tmp_path / "history.duckdb")
+    """A key that is read twice, as without a primary key it may, is archived and counted once."""
+    synthetic = SyntheticHistory(tmp_path / "history.duckdb")
     rows = pa.concat_tables([requests(1, 5, BEGIN)] * times)
     if at is None:
         rows = rows.set_column(1, "created_at", pa.nulls(rows.num_rows, pa.timestamp("us")))
-    past.poll(BEGIN + timedelta(hours=1), rows, others=False)
-    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+    synthetic.poll(BEGIN + timedelta(hours=1), rows, others=False)
+    with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
         assert connection.execute("SELECT id FROM http_requests ORDER BY id").fetchall() == [(n,) for n in range(1, 6)]
-    assert past.history.totals.counter("tableau_history_rows_total", "http_requests") == 5
+    assert synthetic.history.totals.counter("tableau_history_rows_total", "http_requests") == 5
 
 
 def test_a_row_that_another_source_brought() -> None:
-    """A job is one by its LUID, whatever its number and however exactly a source writes its time."""
+    """A job is one by its LUID, with any number and any precision of its time."""
     events = Events(table="jobs", reads=(), row=None, folds=(), alias="luid")
     schema = pa.schema({"id": pa.int64(), "created_at": pa.timestamp("us"), "luid": pa.string()})
 

@@ -1,4 +1,4 @@
-"""Names by day: a version when something changed, at most one a day, and none for what always changes."""
+"""Names by day: a version when something changed, at most one a day, and none for values that always change."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -38,7 +38,7 @@ def _keep(connection: duckdb.DuckDBPyConnection, day: date, **names: str | None)
 
 
 def test_versions_by_day(connection: duckdb.DuckDBPyConnection) -> None:
-    """A row is kept when it is new or changed; twice on one day the later holds; what always changes is no change."""
+    """A row is stored when it is new or changed; twice on one day the later holds; volatile columns are no change."""
     assert _keep(connection, FIRST, a1="Sales", a2=None) == 2
     assert _keep(connection, FIRST, a1="Sales", a2=None) == 0
     assert _keep(connection, FIRST, a1="Revenue", a2=None) == 1
@@ -62,7 +62,7 @@ def test_what_is_gone_is_remembered(connection: duckdb.DuckDBPyConnection) -> No
 
 
 def test_what_is_removed_is_noted_with_the_first_day_of_that(connection: duckdb.DuckDBPyConnection) -> None:
-    """What is not listed any more is noted once, of its own table, and no more once it is listed again."""
+    """A missing row is recorded once, of its own table, and no more once it is listed again."""
     noted = "SELECT id, day FROM removals WHERE source = 'assets' ORDER BY id"
     connection.execute("INSERT INTO removals VALUES ('others', 1, '2025-11-01')")
     _keep(connection, FIRST, a1="Sales", a2="Plan", a3="Stock")

@@ -1,4 +1,4 @@
-"""The history file: a guest's limits, one writer, and clear words when it cannot be had."""
+"""The history file: DuckDB within limits, one writer, and clear messages when it cannot be opened."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> HistoryFile:
 
 
 def test_limits_are_set(file: HistoryFile) -> None:
-    """DuckDB takes the memory and threads it was given, spills beside the file, and fetches no extensions."""
+    """DuckDB uses its configured memory and threads, spills beside the file, and fetches no extensions."""
     with file.open() as connection:
         names = "memory_limit", "threads", "temp_directory", "TimeZone", "autoinstall_known_extensions"
         values = [connection.execute(f"SELECT current_setting('{name}')").fetchall()[0][0] for name in names]
@@ -68,7 +68,7 @@ def test_a_held_file_is_busy(file: HistoryFile) -> None:
 
 
 def test_patience(file: HistoryFile) -> None:
-    """A file that is given back within the patience is opened."""
+    """A file that is released within the patience is opened."""
     file.limits = Limits(patience_seconds=60.0)
     waits: list[float] = []
     with held(file.path) as process:
@@ -85,7 +85,7 @@ def test_patience(file: HistoryFile) -> None:
 
 
 def test_one_agent_for_one_file(file: HistoryFile) -> None:
-    """The second lock on a file is refused, until the first is given back."""
+    """The second lock on a file is refused, until the first is released."""
     file.lock()
     second = HistoryFile(file.path)
     with pytest.raises(HistoryLocked, match="another agent writes this history"):
@@ -113,7 +113,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_no_history(file: HistoryFile) -> None:
-    """A file of another kind is refused in one line, and is not waited for because its name speaks of locks."""
+    """A file of another kind is refused in one line, and not waited for because its name contains a lock's words."""
     path = file.path.with_name("could-lock.duckdb")
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(HistoryDamaged) as refused, HistoryFile(path, Limits(patience_seconds=60.0)).open():
@@ -153,7 +153,7 @@ def without_descriptors(path: Path, kind: str) -> "subprocess.CompletedProcess[s
 
 
 def test_without_descriptors_the_file_is_not_opened(file: HistoryFile) -> None:
-    """DuckDB would abort the process: where none is free, a command gets a message that says what to do."""
+    """DuckDB would abort the process: without a free descriptor a command gets a message that names the remedy."""
     with file.open():
         pass
     result = without_descriptors(file.path, "command")
@@ -165,7 +165,7 @@ def test_without_descriptors_the_file_is_not_opened(file: HistoryFile) -> None:
 
 
 def test_an_agent_keeps_descriptors_for_the_file(file: HistoryFile) -> None:
-    """Whatever else takes all descriptors of an agent, its history is opened, again and again."""
+    """When other code uses all descriptors of an agent, its history is opened, again and again."""
     result = without_descriptors(file.path, "agent")
     assert (result.returncode, result.stdout) == (0, "[(1,)]\n" * 2), result.stderr
 
@@ -198,7 +198,7 @@ def _make_newer(path: Path) -> None:
 
 
 def test_a_file_of_a_newer_version(file: HistoryFile) -> None:
-    """A file that a newer DuckDB wrote asks for that version, not for a look at the folder's rights."""
+    """A file of a newer DuckDB requires that version, not a check of the folder's rights."""
     with file.open():
         pass
     _make_newer(file.path)
@@ -211,7 +211,7 @@ def test_a_file_of_a_newer_version(file: HistoryFile) -> None:
 
 
 def test_no_descriptor_is_left(file: HistoryFile) -> None:
-    """Too many open files ask for a higher limit, not for a look at the folder's rights."""
+    """Too many open files require a higher limit, not a check of the folder's rights."""
     error = duckdb.IOException(f'IO Error: Cannot open file "{file.path}": Too many open files')
     refused = str(file._unwritable(error))
     assert refused.endswith("raise the limit of open files (LimitNOFILE, ulimit -n)")
@@ -234,7 +234,7 @@ def test_a_lock_that_is_a_link(file: HistoryFile, there: bool) -> None:
 
 
 def test_a_path_that_is_no_utf8(tmp_path: Path) -> None:
-    """A path of other bytes is refused in one line that any terminal shows, by the lock and by the file."""
+    """A path with non-UTF-8 bytes is refused in one line that any terminal prints, by the lock and by the file."""
     file = HistoryFile(tmp_path / os.fsdecode(b"h\xff.duckdb"), Limits(patience_seconds=0.0))
     with pytest.raises(HistoryUnwritable, match="is not UTF-8") as refused:
         file.lock()

@@ -21,7 +21,7 @@ def test_a_history_that_is_busy_is_one_line() -> None:
 
 
 def test_another_kind_of_failure_is_another_line() -> None:
-    """A disk that is full is news while somebody holds the file."""
+    """A full disk is logged while another program holds the file."""
     failures = WriteFailures()
     with capture_logs() as logs:
         failures.failed("repository", HistoryBusy("held"))

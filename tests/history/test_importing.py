@@ -1,4 +1,4 @@
-"""Requests of files joined with what is archived: each once, whatever was there before and comes after."""
+"""Requests of files joined with archived ones: each once, with any rows before and after."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.imports import FileOptions, Reject, open_reader
 from exporter.imports.zones import parse_zone
-from tests.history.past import EVENTS, LOOKUPS, REQUESTS, Past, copied
+from tests.history.synthetic_history import EVENTS, LOOKUPS, REQUESTS, SyntheticHistory, copied
 from tests.imports.older_tool import BEGIN, Request, request, written
 
 NOW = BEGIN + timedelta(days=2)
@@ -31,22 +31,22 @@ NOW = BEGIN + timedelta(days=2)
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history in which nothing is archived yet."""
-    past = Past(tmp_path_factory.mktemp("begun") / "history.duckdb")
-    past.poll(BEGIN)
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("begun") / "history.duckdb")
+    synthetic.poll(BEGIN)
+    return synthetic.file.path
 
 
 @pytest.fixture
-def past(begun: Path, tmp_path: Path) -> Past:
+def synthetic(begun: Path, tmp_path: Path) -> SyntheticHistory:
     """A copy of it."""
-    return Past(copied(begun, tmp_path))
+    return SyntheticHistory(copied(begun, tmp_path))
 
 
-def importer(past: Past, privacy: Privacy | None = None, **options: Any) -> Importer:
-    """Return what imports into a history."""
+def importer(synthetic: SyntheticHistory, privacy: Privacy | None = None, **options: Any) -> Importer:
+    """Return an importer of a history."""
     chosen = privacy or Privacy()
     return Importer(
-        HistoryFile(past.file.path, past.file.limits, sleep=lambda _seconds: None),
+        HistoryFile(synthetic.file.path, synthetic.file.limits, sleep=lambda _seconds: None),
         REQUESTS,
         Cleaner(chosen),
         NOW.replace(tzinfo=UTC),
@@ -55,13 +55,13 @@ def importer(past: Past, privacy: Privacy | None = None, **options: Any) -> Impo
     )
 
 
-def bring_in(past: Past, requests: Iterable[Request], zone: str = "UTC", **options: Any) -> Imported:
+def bring_in(synthetic: SyntheticHistory, requests: Iterable[Request], zone: str = "UTC", **options: Any) -> Imported:
     """Import requests as a text file of the older tool."""
-    path = past.file.path.with_name("http_requests.txt")
+    path = synthetic.file.path.with_name("http_requests.txt")
     path.write_text(written(requests), encoding="utf-8")
     rejects: list[Reject] = []
     reader = open_reader(path, FileOptions(parse_zone(zone)))
-    imported = importer(past, **options).bring_in(reader, rejects.append, lambda _share: None)
+    imported = importer(synthetic, **options).bring_in(reader, rejects.append, lambda _share: None)
     assert rejects == []
     return imported
 
@@ -76,80 +76,80 @@ def numbered(requests: Sequence[Mapping[str, object]], first: int = 100) -> pa.T
     return table
 
 
-def stored(past: Past, columns: str = "session_id, id") -> list[tuple[Any, ...]]:
-    """Return what is archived, in order."""
-    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+def stored(synthetic: SyntheticHistory, columns: str = "session_id, id") -> list[tuple[Any, ...]]:
+    """Return the archived rows, in order."""
+    with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
         return connection.execute(f"SELECT {columns} FROM http_requests ORDER BY ALL").fetchall()
 
 
-def counters(past: Past) -> list[tuple[Any, ...]]:
+def counters(synthetic: SyntheticHistory) -> list[tuple[Any, ...]]:
     """Return everything that is counted."""
-    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+    with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
         return connection.execute(
             "SELECT family, labels::VARCHAR, value FROM counters"
             " UNION ALL SELECT family, labels::VARCHAR || le, observations FROM histograms ORDER BY ALL"
         ).fetchall()
 
 
-def assert_whole(past: Past) -> None:
+def assert_whole(synthetic: SyntheticHistory) -> None:
     """Verify the history."""
-    file = replace(past.file, read_only=True)
+    file = replace(synthetic.file, read_only=True)
     assert [verdict for verdict in verify(file, EVENTS) if verdict.ok is not True] == []
 
 
-def test_a_file_is_imported_once(past: Past) -> None:
+def test_a_file_is_imported_once(synthetic: SyntheticHistory) -> None:
     """Every request is archived without an id and in no counter; a second time nothing is new, and all is whole."""
-    before = counters(past)
+    before = counters(synthetic)
     requests = [request(number) for number in range(50)]
-    first = bring_in(past, requests)
+    first = bring_in(synthetic, requests)
     assert (first.new, first.known, first.oldest, first.newest) == (50, 0, BEGIN, requests[-1]["created_at"])
-    assert stored(past) == [(values["session_id"], None) for values in requests]
-    assert counters(past) == before
-    assert_whole(past)
-    second = bring_in(past, requests)
+    assert stored(synthetic) == [(values["session_id"], None) for values in requests]
+    assert counters(synthetic) == before
+    assert_whole(synthetic)
+    second = bring_in(synthetic, requests)
     assert (second.new, second.known) == (0, 50)
-    assert len(stored(past)) == 50
-    assert_whole(past)
+    assert len(stored(synthetic)) == 50
+    assert_whole(synthetic)
 
 
-def test_what_is_archived_already(past: Past) -> None:
-    """A request that the agent archived is recognised without its id; what it lacks is added."""
-    past.poll(NOW, numbered([request(number) for number in range(10)]))
-    imported = bring_in(past, [request(number) for number in range(5, 15)])
+def test_what_is_archived_already(synthetic: SyntheticHistory) -> None:
+    """An archived request is recognised without its id; its missing fields are added."""
+    synthetic.poll(NOW, numbered([request(number) for number in range(10)]))
+    imported = bring_in(synthetic, [request(number) for number in range(5, 15)])
     assert (imported.new, imported.known) == (5, 5)
-    assert [key for key, _ in stored(past)] == [f"S{number:06d}" for number in range(15)]
-    assert_whole(past)
+    assert [key for key, _ in stored(synthetic)] == [f"S{number:06d}" for number in range(15)]
+    assert_whole(synthetic)
 
 
-def test_what_is_open_is_archived(past: Past) -> None:
+def test_what_is_open_is_archived(synthetic: SyntheticHistory) -> None:
     """A request that the agent waits for is not imported, completed or not."""
-    past.poll(BEGIN, numbered([request(1, completed_at=None), request(2, completed_at=None)]))
-    assert bring_in(past, [request(1), request(2, completed_at=None)]).new == 0
-    assert stored(past) == []
+    synthetic.poll(BEGIN, numbered([request(1, completed_at=None), request(2, completed_at=None)]))
+    assert bring_in(synthetic, [request(1), request(2, completed_at=None)]).new == 0
+    assert stored(synthetic) == []
 
 
-def test_before_and_after_its_completion(past: Past) -> None:
+def test_before_and_after_its_completion(synthetic: SyntheticHistory) -> None:
     """A file that has a request before and after its completion brings it in once, completed."""
-    imported = bring_in(past, [request(1, completed_at=None), request(1), request(2, completed_at=None)])
+    imported = bring_in(synthetic, [request(1, completed_at=None), request(1), request(2, completed_at=None)])
     assert (imported.new, imported.known) == (2, 1)
-    assert [at is None for _, at in stored(past, "session_id, completed_at")] == [False, True]
-    assert bring_in(past, [request(1, completed_at=None)]).new == 0
+    assert [at is None for _, at in stored(synthetic, "session_id, completed_at")] == [False, True]
+    assert bring_in(synthetic, [request(1, completed_at=None)]).new == 0
 
 
-def test_lines_that_stand_there_again(past: Past) -> None:
+def test_lines_that_stand_there_again(synthetic: SyntheticHistory) -> None:
     """Equal lines are one request, as after a second run of the older tool."""
-    imported = bring_in(past, [request(1), request(2), request(1)])
+    imported = bring_in(synthetic, [request(1), request(2), request(1)])
     assert (imported.new, imported.repeated) == (2, 1)
 
 
-def test_requests_that_only_the_redaction_makes_equal(past: Past) -> None:
-    """Two requests that differ in what is not stored are two, however often the file is imported."""
+def test_requests_that_only_the_redaction_makes_equal(synthetic: SyntheticHistory) -> None:
+    """Two requests that differ in columns that are not stored are two, however often the file is imported."""
     both = [request(1, http_request_uri=f"/views/Sales/Overview?secret={number}") for number in (1, 2)]
-    assert bring_in(past, both).new == 2
-    assert bring_in(past, both).new == 0
-    assert [uri for (uri,) in stored(past, "http_request_uri")] == ["/views/Sales/Overview"] * 2
-    past.poll(NOW, numbered([*both, request(3)]))
-    assert len(stored(past)) == 3
+    assert bring_in(synthetic, both).new == 2
+    assert bring_in(synthetic, both).new == 0
+    assert [uri for (uri,) in stored(synthetic, "http_request_uri")] == ["/views/Sales/Overview"] * 2
+    synthetic.poll(NOW, numbered([*both, request(3)]))
+    assert len(stored(synthetic)) == 3
 
 
 PRIVACIES = [Privacy(), Privacy("pseudonym", "truncated", ()), Privacy("none", "none"), Privacy("name", "full", ("f",))]
@@ -164,131 +164,131 @@ PERSONAL = request(
 @pytest.mark.parametrize("later", PRIVACIES, ids=["all", "truncated", "nobody", "parameters"])
 @pytest.mark.parametrize("earlier", PRIVACIES, ids=["all", "truncated", "nobody", "parameters"])
 def test_options_that_changed(tmp_path: Path, earlier: Privacy, later: Privacy) -> None:
-    """A request is recognised whatever the privacy options took out of it when it was archived, or take out now."""
-    past = Past(tmp_path / "history.duckdb", privacy=earlier)
+    """A request is recognised with any fields that the privacy options removed when it was archived, or remove now."""
+    synthetic = SyntheticHistory(tmp_path / "history.duckdb", privacy=earlier)
     requests = [PERSONAL, *(request(number) for number in range(2, 5))]
-    past.poll(BEGIN, numbered(requests))
-    assert bring_in(past, requests, privacy=later).new == 0
+    synthetic.poll(BEGIN, numbered(requests))
+    assert bring_in(synthetic, requests, privacy=later).new == 0
 
 
-def test_the_privacy_options(past: Past) -> None:
-    """What is imported obeys the options as everything that is archived, and its asset is parsed."""
-    bring_in(past, [PERSONAL], privacy=Privacy("none", "none"))
+def test_the_privacy_options(synthetic: SyntheticHistory) -> None:
+    """Imported rows obey the options as all archived ones, and their assets are parsed."""
+    bring_in(synthetic, [PERSONAL], privacy=Privacy("none", "none"))
     columns = "user_id, user_ip, remote_ip, currentsheet, http_request_uri, http_referer, workbook, view, asset_type"
-    ((*found,),) = stored(past, columns)
+    ((*found,),) = stored(synthetic, columns)
     assert found[:4] == [None, None, None, "Sales/Overview"]
     assert "jane" not in str(found)
     assert found[6:] == ["Sales", "Overview", "view"]
 
 
-def test_an_hour_that_is_repeated(past: Past) -> None:
+def test_an_hour_that_is_repeated(synthetic: SyntheticHistory) -> None:
     """A request of the repeated hour is recognised by either reading of its time."""
     zone = "Europe/Berlin"
     utc = BEGIN.replace(month=10, day=26, hour=0, minute=30, year=2024) + timedelta(days=1)
     assert utc.strftime("%m-%d") == "10-27"
     archived = [request(number, created_at=utc + timedelta(hours=number), completed_at=None) for number in (0, 1)]
-    past.poll(NOW, numbered(archived))
+    synthetic.poll(NOW, numbered(archived))
     local = utc + timedelta(hours=2)
     same = [values | {"created_at": local} for values in archived]
-    assert bring_in(past, same, zone).known == 2
-    assert bring_in(past, [request(9, created_at=local, completed_at=None)], zone).new == 1
-    assert stored(past, "created_at")[1] == (utc,)
+    assert bring_in(synthetic, same, zone).known == 2
+    assert bring_in(synthetic, [request(9, created_at=local, completed_at=None)], zone).new == 1
+    assert stored(synthetic, "created_at")[1] == (utc,)
 
 
-def test_an_end_in_an_hour_that_is_repeated(past: Past) -> None:
+def test_an_end_in_an_hour_that_is_repeated(synthetic: SyntheticHistory) -> None:
     """A request of more than an hour, of which the end alone has the second reading, is recognised too."""
     zone = "Europe/Berlin"
     utc = BEGIN.replace(month=10, day=26, hour=23, minute=40, year=2024)
     begun = [utc, utc + timedelta(minutes=20)]
     archived = [request(n, created_at=at, completed_at=at + timedelta(minutes=90)) for n, at in enumerate(begun)]
-    past.poll(NOW, numbered(archived))
+    synthetic.poll(NOW, numbered(archived))
     local = [
         request(n, created_at=at + timedelta(hours=2), completed_at=at + timedelta(hours=1, minutes=90))
         for n, at in enumerate(begun)
     ]
-    found = bring_in(past, local, zone)
+    found = bring_in(synthetic, local, zone)
     assert (found.known, found.new) == (2, 0)
 
 
-def test_what_the_agent_reads_later(past: Past) -> None:
-    """What is imported before the agent reads it gets its id, its status and its place in the counters then."""
+def test_what_the_agent_reads_later(synthetic: SyntheticHistory) -> None:
+    """Rows imported before the agent reads them get their id, their status and their place in the counters then."""
     requests = [request(number) for number in range(5)]
-    bring_in(past, requests)
-    past.poll(NOW, numbered(requests[2:], first=2))
-    assert stored(past, "session_id, id, status") == [
+    bring_in(synthetic, requests)
+    synthetic.poll(NOW, numbered(requests[2:], first=2))
+    assert stored(synthetic, "session_id, id, status") == [
         (f"S{number:06d}", *((number, 200) if number >= 2 else (None, None))) for number in range(5)
     ]
-    assert {row[0]: row[2] for row in counters(past) if "rows_total" in row[0] and "http" in row[1]} == {
+    assert {row[0]: row[2] for row in counters(synthetic) if "rows_total" in row[0] and "http" in row[1]} == {
         "tableau_history_rows_total": 3.0
     }
-    assert_whole(past)
-    past.poll(NOW, numbered(requests[2:], first=2))
-    assert (len(stored(past)), bring_in(past, requests).new) == (5, 0)
-    assert_whole(past)
+    assert_whole(synthetic)
+    synthetic.poll(NOW, numbered(requests[2:], first=2))
+    assert (len(stored(synthetic)), bring_in(synthetic, requests).new) == (5, 0)
+    assert_whole(synthetic)
 
 
-def test_what_was_counted_is_not_counted_again(past: Past) -> None:
+def test_what_was_counted_is_not_counted_again(synthetic: SyntheticHistory) -> None:
     """With counting, requests are in the counters when they are imported, and only then."""
     counted = Folding(REQUESTS.folds, LOOKUPS)
     requests = [request(number) for number in range(5)]
-    assert bring_in(past, requests, counted=counted).new == 5
-    before = counters(past)
+    assert bring_in(synthetic, requests, counted=counted).new == 5
+    before = counters(synthetic)
     assert ("tableau_history_rows_total", "[http_requests]", 5.0) in before
-    assert_whole(past)
-    past.poll(NOW, numbered(requests), others=False)
-    assert (counters(past), len(stored(past))) == (before, 5)
-    assert_whole(past)
+    assert_whole(synthetic)
+    synthetic.poll(NOW, numbered(requests), others=False)
+    assert (counters(synthetic), len(stored(synthetic))) == (before, 5)
+    assert_whole(synthetic)
 
 
-def test_what_is_too_old(past: Past) -> None:
-    """What the retention would remove, or what was pruned, is left out and counted as such."""
+def test_what_is_too_old(synthetic: SyntheticHistory) -> None:
+    """Rows that the retention would remove, or that were pruned, are left out and counted as such."""
     requests = [request(number) for number in range(10)]
-    imported = bring_in(past, requests, before=BEGIN + timedelta(seconds=4))
+    imported = bring_in(synthetic, requests, before=BEGIN + timedelta(seconds=4))
     assert (imported.new, imported.too_old) == (6, 4)
-    with past.history.transaction(NOW) as transaction:
+    with synthetic.history.transaction(NOW) as transaction:
         transaction.prune(BEGIN + timedelta(seconds=7))
-    assert (bring_in(past, requests).too_old, len(stored(past))) == (7, 3)
-    assert_whole(past)
+    assert (bring_in(synthetic, requests).too_old, len(stored(synthetic))) == (7, 3)
+    assert_whole(synthetic)
 
 
-def test_pruning_and_the_marks(past: Past) -> None:
+def test_pruning_and_the_marks(synthetic: SyntheticHistory) -> None:
     """Imported requests are pruned as others are; the oldest mark is theirs, and the counters stay whole."""
-    past.poll(NOW, numbered([request(number) for number in range(3)]))
+    synthetic.poll(NOW, numbered([request(number) for number in range(3)]))
     old = [request(number - 1000) for number in range(3)]
-    bring_in(past, old)
-    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+    bring_in(synthetic, old)
+    with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
         ((oldest,),) = connection.execute("SELECT marked_at FROM marks WHERE name = 'oldest'").fetchall()
     assert oldest == old[0]["created_at"]
-    before = counters(past)
-    with past.history.transaction(NOW) as transaction:
+    before = counters(synthetic)
+    with synthetic.history.transaction(NOW) as transaction:
         assert transaction.prune(BEGIN - timedelta(days=-1)).rows["http_requests"] == 6
-    assert_whole(past)
-    pruned = [row for row in counters(past) if row not in before]
+    assert_whole(synthetic)
+    pruned = [row for row in counters(synthetic) if row not in before]
     assert ("tableau_history_pruned_rows_total", "[http_requests]", 3.0) in pruned
 
 
-def test_a_dry_run(past: Past) -> None:
-    """What would be imported is found, and no byte of the history is changed."""
-    past.poll(NOW, numbered([request(1)]))
-    before = past.file.path.read_bytes()
-    path = past.file.path.with_name("http_requests.txt")
+def test_a_dry_run(synthetic: SyntheticHistory) -> None:
+    """The importable requests are counted, and no byte of the history is changed."""
+    synthetic.poll(NOW, numbered([request(1)]))
+    before = synthetic.file.path.read_bytes()
+    path = synthetic.file.path.with_name("http_requests.txt")
     path.write_text(written([request(1), request(2), request(2), request(3, completed_at=None), request(3)]))
-    dry = importer(past)
+    dry = importer(synthetic)
     dry.file.read_only = True
     found = dry.bring_in(open_reader(path, FileOptions()), lambda _reject: None, lambda _share: None)
     assert (found.new, found.known, found.repeated) == (2, 2, 1)
-    assert past.file.path.read_bytes() == before
-    assert sorted(left.name for left in past.file.path.parent.iterdir()) == [
+    assert synthetic.file.path.read_bytes() == before
+    assert sorted(left.name for left in synthetic.file.path.parent.iterdir()) == [
         "history.duckdb",
         "history.duckdb.import.lock",
         "http_requests.txt",
     ]
 
 
-def test_polls_between_slices(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polls_between_slices(synthetic: SyntheticHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent archives between two slices; an import that ends in the middle goes on when it is run again."""
     monkeypatch.setattr(staging, "SLICE_ROWS", 10)
-    path = past.file.path.with_name("http_requests.txt")
+    path = synthetic.file.path.with_name("http_requests.txt")
     path.write_text(written(request(number) for number in range(95)))
     polled: list[float] = []
 
@@ -297,39 +297,39 @@ def test_polls_between_slices(past: Past, monkeypatch: pytest.MonkeyPatch) -> No
             return
         polled.append(share)
         place = len(polled) * 12
-        past.poll(NOW, numbered([request(number) for number in range(place, place + 5)], first=place))
+        synthetic.poll(NOW, numbered([request(number) for number in range(place, place + 5)], first=place))
         if len(polled) == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        importer(past).bring_in(open_reader(path, FileOptions()), lambda _reject: None, poll)
-    assert 60 < len(stored(past)) < 95
-    assert_whole(past)
-    imported = importer(past).bring_in(open_reader(path, FileOptions()), lambda _reject: None, lambda _share: None)
+        importer(synthetic).bring_in(open_reader(path, FileOptions()), lambda _reject: None, poll)
+    assert 60 < len(stored(synthetic)) < 95
+    assert_whole(synthetic)
+    imported = importer(synthetic).bring_in(open_reader(path, FileOptions()), lambda _reject: None, lambda _share: None)
     assert imported.new + imported.known == 95
-    assert [key for key, _ in stored(past)] == [f"S{number:06d}" for number in range(95)]
-    assert_whole(past)
+    assert [key for key, _ in stored(synthetic)] == [f"S{number:06d}" for number in range(95)]
+    assert_whole(synthetic)
 
 
-def test_one_import_at_a_time(past: Past) -> None:
-    """A second import is refused while one is at work; what a killed one left is removed."""
-    left = past.file.path.with_name("history.duckdb.import")
+def test_one_import_at_a_time(synthetic: SyntheticHistory) -> None:
+    """A second import is refused while one is running; files of a killed one are removed."""
+    left = synthetic.file.path.with_name("history.duckdb.import")
     left.write_bytes(b"half a database")
-    spilled = past.file.path.with_name("history.duckdb.import.tmp")
+    spilled = synthetic.file.path.with_name("history.duckdb.import.tmp")
     spilled.mkdir()
-    with staging.staging(past.file):
-        with pytest.raises(HistoryLocked, match="another import"), staging.staging(past.file):
+    with staging.staging(synthetic.file):
+        with pytest.raises(HistoryLocked, match="another import"), staging.staging(synthetic.file):
             pass
         assert left.stat().st_mode & 0o777 == 0o600
     assert not left.exists()
     assert not spilled.exists()
 
 
-def test_what_waits_leaves_memory_to_the_history(past: Past) -> None:
-    """While a slice is archived, the stage keeps little in memory, however much it holds and was just read."""
+def test_what_waits_leaves_memory_to_the_history(synthetic: SyntheticHistory) -> None:
+    """While a slice is archived, the stage needs little memory, however much it holds and was just read."""
     texts = pa.array([f"{number:064b}" * 30 for number in range(12_000)])
     instants = pa.array([BEGIN] * 12_000, pa.timestamp("us"))
-    with staging.staging(past.file) as stage:
+    with staging.staging(synthetic.file) as stage:
         stage.add(pa.table({"created_at": instants, "http_user_agent": texts}))
         for rows in stage.slices():
             held = stage._connection.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()[0][0]
@@ -337,33 +337,33 @@ def test_what_waits_leaves_memory_to_the_history(past: Past) -> None:
             assert held <= 16_000_000
 
 
-def test_our_own_parquet(past: Past, tmp_path: Path) -> None:
+def test_our_own_parquet(synthetic: SyntheticHistory, tmp_path: Path) -> None:
     """Rows with an id are recognised by it, those without by their content; nothing is cleaned away twice."""
-    past.poll(NOW, numbered([PERSONAL, request(2)]))
-    bring_in(past, [request(3), request(3, http_request_uri="/a?x"), request(3, http_request_uri="/a?y")])
-    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+    synthetic.poll(NOW, numbered([PERSONAL, request(2)]))
+    bring_in(synthetic, [request(3), request(3, http_request_uri="/a?x"), request(3, http_request_uri="/a?y")])
+    with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
         rows = connection.sql("SELECT * FROM http_requests").to_arrow_table()
     path = tmp_path / "part.parquet"
     pq.write_table(rows, path)
-    assert importer(past).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None).new == 0
-    other = Past(tmp_path / "other.duckdb")
+    assert importer(synthetic).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None).new == 0
+    other = SyntheticHistory(tmp_path / "other.duckdb")
     other.poll(BEGIN)
     assert importer(other).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None).new == 5
     columns = ", ".join(name for name in rows.column_names if name != "archived_at")
-    assert stored(other, columns) == stored(past, columns)
+    assert stored(other, columns) == stored(synthetic, columns)
     assert_whole(other)
 
 
-def test_times_without_an_end(past: Past, tmp_path: Path) -> None:
+def test_times_without_an_end(synthetic: SyntheticHistory, tmp_path: Path) -> None:
     """Rows without a time, and of an infinite one, are imported from Parquet too, once."""
     rows = numbered([request(number) for number in range(3)])
     times = pa.array([None, 2**63 - 1, -(2**63) + 1], pa.int64()).cast(pa.timestamp("us"))
     path = tmp_path / "part.parquet"
     pq.write_table(rows.set_column(rows.column_names.index("created_at"), "created_at", times), path)
     for new in (3, 0):
-        found = importer(past).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None)
+        found = importer(synthetic).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None)
         assert (found.new, found.known, found.oldest) == (new, 3 - new, None)
-    assert_whole(past)
+    assert_whole(synthetic)
 
 
 def _refuse(reject: Reject) -> None:
@@ -383,18 +383,18 @@ def test_whatever_is_there_in_whatever_order(
     again: bool,
 ) -> None:
     """Polls and files may overlap in any way: at the end each request stands there once."""
-    past = Past(tmp_path_factory.mktemp("any") / "history.duckdb")
-    past.poll(BEGIN)
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("any") / "history.duckdb")
+    synthetic.poll(BEGIN)
     for numbers in (before, after):
-        imported = bring_in(past, [_either(number) for number in files]) if numbers is after else None
+        imported = bring_in(synthetic, [_either(number) for number in files]) if numbers is after else None
         assert imported is None or imported.new == len(set(files) - set(before))
         if numbers:
             ids = sorted(set(numbers))
-            past.poll(NOW, pa.concat_tables(numbered([_either(number)], first=number) for number in ids))
+            synthetic.poll(NOW, pa.concat_tables(numbered([_either(number)], first=number) for number in ids))
     if again:
-        assert bring_in(past, [_either(number) for number in files]).new == 0
-    assert [key for key, _ in stored(past)] == [f"S{number:06d}" for number in sorted({*before, *files, *after})]
-    assert_whole(past)
+        assert bring_in(synthetic, [_either(number) for number in files]).new == 0
+    assert [key for key, _ in stored(synthetic)] == [f"S{number:06d}" for number in sorted({*before, *files, *after})]
+    assert_whole(synthetic)
 
 
 def _either(number: int) -> dict[str, object]:

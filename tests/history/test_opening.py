@@ -21,7 +21,7 @@ from exporter.history.opening import OUR_VIEWS, confine, refuse_foreign_sql
 from exporter.history.pruning import prune_in_steps
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from tests.history.past import BEGIN, EVENTS, Past, copied
+from tests.history.synthetic_history import BEGIN, EVENTS, SyntheticHistory, copied
 from tests.support.agent_process import Agent
 
 FOREIGN = (
@@ -47,37 +47,37 @@ REACHING = (
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of three days."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
-    past.live(3)
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic.live(3)
+    return synthetic.file.path
 
 
 @pytest.fixture
-def past(made: Path, tmp_path: Path) -> Past:
+def synthetic(made: Path, tmp_path: Path) -> SyntheticHistory:
     """A copy of it."""
-    return Past(copied(made, tmp_path))
+    return SyntheticHistory(copied(made, tmp_path))
 
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A file that the agent's user may read, and nobody else is to see."""
+    """A file that only the agent's user may read."""
     path = tmp_path / "secret.txt"
     path.write_text("hunter2")
     return path
 
 
-def _tamper(past: Past, sql: str, secret: Path) -> None:
-    with duckdb.connect(str(past.file.path)) as connection:
+def _tamper(synthetic: SyntheticHistory, sql: str, secret: Path) -> None:
+    with duckdb.connect(str(synthetic.file.path)) as connection:
         connection.execute(sql.format(secret=secret))
 
 
 @pytest.mark.attack("foreign history")
 @pytest.mark.parametrize(("sql", "named"), FOREIGN)
-def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, named: str) -> None:
+def test_foreign_sql_is_refused_by_name(synthetic: SyntheticHistory, secret: Path, sql: str, named: str) -> None:
     """A view or a macro that is not the agent's is refused in one line by whatever opens the file."""
-    _tamper(past, sql, secret)
-    file, looked_at = past.file, HistoryFile(past.file.path, read_only=True, repairs=False)
-    folder = past.file.path.parent / "backups"
+    _tamper(synthetic, sql, secret)
+    file, looked_at = synthetic.file, HistoryFile(synthetic.file.path, read_only=True, repairs=False)
+    folder = synthetic.file.path.parent / "backups"
     folder.mkdir()
 
     def read_only() -> None:
@@ -85,7 +85,7 @@ def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, name
             pass
 
     openings = (
-        lambda: Past(file.path).poll(BEGIN),
+        lambda: SyntheticHistory(file.path).poll(BEGIN),
         read_only,
         lambda: list(verify(looked_at, EVENTS)),
         lambda: list(Backups(file, folder, 3).make(EVENTS, BEGIN)),
@@ -105,23 +105,25 @@ def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, name
     ["c.close(); os.utime(sys.argv[1], ns=(0, int(sys.argv[3])))", "os.kill(os.getpid(), signal.SIGKILL)"],
     ids=["in the file, at its old time", "in the log"],
 )
-def test_foreign_sql_that_arrives_between_two_openings(past: Past, ending: str) -> None:
+def test_foreign_sql_that_arrives_between_two_openings(synthetic: SyntheticHistory, ending: str) -> None:
     """A file that was searched for foreign SQL is searched again after another process has written to it or its log."""
-    path = past.file.path
-    with past.file.open():
+    path = synthetic.file.path
+    with synthetic.file.open():
         pass
     body = f"import duckdb, os, signal, sys; c = duckdb.connect(sys.argv[1]); c.execute(sys.argv[2]); {ending}"
     arguments = [str(path), "CREATE MACRO count(a) AS 1", str(path.stat().st_mtime_ns)]
     subprocess.run([sys.executable, "-c", body, *arguments], check=False)
-    with pytest.raises(HistoryUnwritable, match="holds the macro 'count'"), past.file.open():
+    with pytest.raises(HistoryUnwritable, match="holds the macro 'count'"), synthetic.file.open():
         pass
 
 
-def test_a_file_that_nobody_changed_is_not_searched_again(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_nobody_changed_is_not_searched_again(
+    synthetic: SyntheticHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Foreign SQL is searched for once for each version of the file: the search costs as much as opening it."""
     searched: list[Path] = []
     monkeypatch.setattr("exporter.history.opening.refuse_foreign_sql", lambda _connection, path: searched.append(path))
-    file = HistoryFile(past.file.path)
+    file = HistoryFile(synthetic.file.path)
     for _ in range(3):
         with file.open() as connection:
             connection.execute("INSERT INTO marks VALUES ('opened', TIMESTAMP '2026-01-01')")
@@ -134,22 +136,22 @@ def test_a_file_that_nobody_changed_is_not_searched_again(past: Past, monkeypatc
 
 
 @pytest.mark.attack("foreign history")
-def test_a_view_of_ours_that_reads_files(past: Past, secret: Path) -> None:
+def test_a_view_of_ours_that_reads_files(synthetic: SyntheticHistory, secret: Path) -> None:
     """A view that is called as one of the agent's reads no file either, whatever it was made of."""
     for view in sorted(OUR_VIEWS):
-        _tamper(past, f"DROP VIEW IF EXISTS {view}; CREATE VIEW {view} AS FROM read_text('{{secret}}')", secret)
+        _tamper(synthetic, f"DROP VIEW IF EXISTS {view}; CREATE VIEW {view} AS FROM read_text('{{secret}}')", secret)
     for view in sorted(OUR_VIEWS):
-        with pytest.raises(HistoryUnwritable, match="disabled by configuration"), past.file.open() as connection:
+        with pytest.raises(HistoryUnwritable, match="disabled by configuration"), synthetic.file.open() as connection:
             connection.execute(f"FROM {view}").fetchall()
 
 
 @pytest.mark.attack("foreign history")
-def test_no_connection_reaches_other_files(past: Past, secret: Path) -> None:
+def test_no_connection_reaches_other_files(synthetic: SyntheticHistory, secret: Path) -> None:
     """Neither the history, nor a compaction, nor the cleaner of requests reads, writes or loads anything else."""
     cleaner = Cleaner(Privacy())._connection
     compaction = duckdb.connect()
-    confine(compaction, past.file.path)
-    with past.file.open() as connection:
+    confine(compaction, synthetic.file.path)
+    with synthetic.file.open() as connection:
         for opened in (connection, cleaner, compaction):
             for statement in REACHING:
                 with pytest.raises(duckdb.Error, match=r"disabled|cannot|Cannot"):
@@ -163,11 +165,11 @@ def test_no_connection_reaches_other_files(past: Past, secret: Path) -> None:
     [("ALTER TABLE marks RENAME TO m; CREATE VIEW marks AS FROM read_text('{secret}')", "view 'marks'"), FOREIGN[2]],
     ids=["view", "macro"],
 )
-def test_the_agent_says_what_it_refuses(past: Past, secret: Path, sql: str, named: str) -> None:
-    """The running agent names SQL over its user's files in its log, and neither log nor page shows what is in them."""
-    _tamper(past, sql, secret)
+def test_the_agent_says_what_it_refuses(synthetic: SyntheticHistory, secret: Path, sql: str, named: str) -> None:
+    """The running agent names SQL over its user's files in its log, and neither log nor page has their content."""
+    _tamper(synthetic, sql, secret)
     nowhere: dict[str, str | int] = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}
-    with Agent(past.file.path.parent, nowhere) as agent:
+    with Agent(synthetic.file.path.parent, nowhere) as agent:
         agent.until(lambda: f"holds the {named}" in agent.logged(), "the log names it")
         pages = [httpx.get(agent.url + path, timeout=60).text for path in ("/", "/assets", "/usage", "/metrics")]
         assert "hunter2" not in "".join(pages) + agent.logged()
@@ -199,11 +201,11 @@ def test_a_log_beside_it_is_replayed(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM sorted").fetchall() == [(400000,)]
 
 
-def test_a_relative_path_is_compacted(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_compacted(synthetic: SyntheticHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A history that is given by a path of the working folder, with a quote in it, is written anew all the same."""
-    folder = past.file.path.parent / "o'brien"
+    folder = synthetic.file.path.parent / "o'brien"
     folder.mkdir()
-    past.file.path.rename(folder / "history.duckdb")
+    synthetic.file.path.rename(folder / "history.duckdb")
     monkeypatch.chdir(folder)
     compact(HistoryFile(Path("history.duckdb"), Limits(patience_seconds=0.0)))
     assert sorted(path.name for path in Path().iterdir()) == ["history.duckdb", "history.duckdb.prune"]
@@ -217,7 +219,7 @@ class _Older:
         self._rows: list[Any] = []
 
     def execute(self, query: str) -> "_Older":
-        """Run a query that this version knows."""
+        """Run a query of this version."""
         if "duckdb_triggers" in query:
             raise duckdb.CatalogException("Table Function with name duckdb_triggers does not exist!")
         self._rows = self._connection.execute(query).fetchall()

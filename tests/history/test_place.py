@@ -61,7 +61,7 @@ def test_nothing_is_known_without_a_list_of_mounts(tmp_path: Path) -> None:
 
 
 def test_where_a_link_leads(tmp_path: Path) -> None:
-    """The path itself may be one, or a folder above it; what is none leads nowhere else."""
+    """The path itself may be a link, or a folder above it; other files lead nowhere else."""
     real = tmp_path / "real"
     real.mkdir()
     (tmp_path / "folder").symlink_to(real)

@@ -32,7 +32,7 @@ def test_a_position_is_read_as_it_was_moved(connection: duckdb.DuckDBPyConnectio
 
 
 def test_a_file_from_before_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A position that an older version moved is read on, and knows of no statistics."""
+    """A position of an older version is continued, without statistics."""
     with duckdb.connect() as connection:
         with monkeypatch.context() as patch:
             patch.setattr("exporter.history.schema.STEPS", STEPS[:2])

@@ -1,4 +1,4 @@
-"""Names and addresses of people under the privacy options."""
+"""Names and addresses of users under the privacy options."""
 
 import pyarrow as pa
 import pytest

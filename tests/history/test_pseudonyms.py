@@ -23,7 +23,7 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_addresses_are_cut(address: str) -> None:
-    """An address is cut to /24 or /48; what is no address is not kept."""
+    """An address is cut to /24 or /48; other texts are not stored."""
     assert truncated(address) == ADDRESSES[address]
 
 

@@ -1,4 +1,4 @@
-"""Values of an answer: of every type as JSON has it, bounded by rows and bytes, in the order that was asked for."""
+"""Values of an answer: every type as JSON, bounded by rows and bytes, in the order of the query."""
 
 import json
 
@@ -8,14 +8,14 @@ from exporter.errors import QueryFailed
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query import INSTANT, NESTED, VALUE, QueryResult, ResultColumn, run_query
 from exporter.history.sandbox import parse
-from tests.history.past import Past
+from tests.history.synthetic_history import SyntheticHistory
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> HistoryFile:
-    """A history that is only looked at."""
+    """A history opened read-only."""
     path = tmp_path_factory.mktemp("query") / "history.duckdb"
-    Past(path).live(3)
+    SyntheticHistory(path).live(3)
     return HistoryFile(path, Limits(patience_seconds=0.0, spills=False), read_only=True, repairs=False)
 
 
@@ -62,7 +62,7 @@ def test_types(file: HistoryFile, value: str, kind: str, read: object) -> None:
 
 
 def test_order_and_limit(file: HistoryFile) -> None:
-    """The first rows of the order that was asked for, and whether there are more."""
+    """The first rows in the order of the query, and whether there are more."""
     sql = "SELECT id FROM http_requests ORDER BY id DESC"
     answer = answered(file, sql, most_rows=3)
     assert (list(answer.values()), answer.is_cut) == ([[29], [28], [27]], True)
@@ -71,14 +71,14 @@ def test_order_and_limit(file: HistoryFile) -> None:
 
 
 def test_columns_of_one_name(file: HistoryFile) -> None:
-    """Columns keep their names and places, also where two have the same."""
+    """Columns retain their names and places, also where two have the same."""
     answer = answered(file, 'SELECT 1 AS a, 2 AS a, 3 AS "b,\'c"')
     assert [column.name for column in answer.columns] == ["a", "a", "b,'c"]
     assert json.loads(answer.rows[0]) == [1, 2, 3]
 
 
 def test_too_many_bytes(file: HistoryFile) -> None:
-    """An answer that is too large is refused, and says what to do."""
+    """An answer that is too large is refused with the remedy."""
     with pytest.raises(QueryFailed, match=r"larger than 1 MB: select fewer rows or columns"):
         answered(file, "SELECT repeat('x', 1000) FROM range(1100)", most_rows=2_000)
 

@@ -1,4 +1,4 @@
-"""A query in its own process: what runs for ever or takes too much ends, and nothing is left."""
+"""A query in its own process: one that exceeds its limits ends, and leaves no file."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from exporter.errors import QueryFailed
 from exporter.history import query_process
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query_process import Bounds, run
-from tests.history.past import Past, copied
+from tests.history.synthetic_history import SyntheticHistory, copied
 from tests.history.test_file import held
 from tests.support.wait import until
 
@@ -28,9 +28,9 @@ FOREVER = "SELECT count(*) FROM range(1000000000000000000) WHERE hash(range) = 0
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
-    past.live(2)
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic.live(2)
+    return synthetic.file.path
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def path(made: Path, tmp_path: Path) -> Path:
 
 
 def opened(path: Path, memory: str = "64MB") -> HistoryFile:
-    """Return a history that is only looked at."""
+    """Return a history opened read-only."""
     return HistoryFile(path, Limits(memory, patience_seconds=0.0), read_only=True, repairs=False)
 
 
 def is_free(path: Path) -> bool:
-    """Whether nobody has the file open."""
+    """Whether no process has the file open."""
     try:
         duckdb.connect(str(path)).close()
     except duckdb.IOException:
@@ -92,7 +92,7 @@ def test_what_takes_too_much_memory_is_stopped(path: Path, number: int) -> None:
 
 
 def test_an_answer(path: Path) -> None:
-    """What the process writes is what was asked for, with any sign in it."""
+    """The process's output is the answer, with any character in it."""
     answer = run(opened(path), "SELECT id, 'ü\n\t\"' AS text FROM http_requests ORDER BY id", Bounds(2, 60.0))
     assert [column.name for column in answer.columns] == ["id", "text"]
     assert list(answer.values()) == [[0, 'ü\n\t"'], [1, 'ü\n\t"']]
@@ -100,7 +100,7 @@ def test_an_answer(path: Path) -> None:
 
 
 def test_a_file_that_is_held(path: Path) -> None:
-    """Whoever writes is waited for; when that takes too long it is one line."""
+    """A writer is waited for; after the timeout it is one line."""
     with held(path), pytest.raises(QueryFailed, match="Could not set lock on file"):
         run(opened(path), "SELECT 1", Bounds(100, 60.0))
 
@@ -122,14 +122,14 @@ def test_secrets_stay_with_the_command(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_no_alarm_is_left() -> None:
-    """What comes after a block that ended in time is not stopped by its alarm."""
+    """Code after a block that ended in time is not stopped by its alarm."""
     with query_process._alarm(600.0):
         assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_the_process_writes_no_file(tmp_path: Path) -> None:
-    """The operating system refuses every byte to a file, whoever writes it."""
+    """The operating system refuses every write to a file, from any code."""
     program = (
         "import pathlib, sys; from exporter.history.query_process import _forbid_files; _forbid_files();"
         " pathlib.Path(sys.argv[1]).write_text('x')"

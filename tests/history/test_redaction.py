@@ -1,4 +1,4 @@
-"""Secrets in URIs and referers are gone before anything is stored; what was looked at is read out of them."""
+"""Secrets in URIs and referers are removed before anything is stored; the viewed content is parsed from them."""
 
 from typing import Any
 
@@ -171,14 +171,14 @@ MARKS = st.lists(st.sampled_from(MARKED), max_size=4).map("".join)
 @settings(max_examples=400, deadline=None)
 @given(st.tuples(st.sampled_from(["", "/trusted/", "/x?", "/x?:embed=y", "/trusted/a?:embed=y"]), MARKS).map("".join))
 def test_the_short_way_is_the_long_way(connection: duckdb.DuckDBPyConnection, uri: str) -> None:
-    """What is taken apart by its marks alone becomes what the expressions for everything would make of it."""
+    """Splitting at delimiters alone yields the same as the expressions for all texts."""
     long_way = redaction._clean_thoroughly("uri", KEPT, custom_views=True)
     expected = connection.execute(f"SELECT {long_way} FROM (SELECT ?::VARCHAR AS uri)", [uri]).fetchall()[0][0]
     assert _clean(connection, uri) == expected
 
 
 def test_the_privacy_options() -> None:
-    """Users and addresses are left out where the options say so."""
+    """Users and addresses are removed where the options require it."""
     assert cleaning(Privacy()).keys() == {"http_request_uri", "http_referer"}
     none = cleaning(Privacy(users="none", addresses="none"))
     assert (none["user_id"], none["remote_ip"], none["user_ip"]) == ("NULL", "NULL", "NULL")
@@ -244,7 +244,7 @@ ASSETS: tuple[tuple[str | None, str | None, str | None, str | None, str | None],
     (None, "/datasources/Orders", "datasource", None, None),
     (None, "/vizportal/api/web/v1/getViews", None, None, None),
     (None, "/", None, None, None),
-    # The data source behind a workbook that is being made, asked about or edited: it has no view.
+    # The data source behind a workbook that is being made, queried or edited: it has no view.
     ("", "/vizql/t/finance/w/ds:Orders/v/null/bootstrapSession/sessions/1", "datasource", None, None),
     ("", "/vizql/w/ds%3AOrders/v/null/bootstrapSession", "datasource", None, None),
     ("Orders/Sheet1", "/vizql/w/ds:Orders/v/Sheet1/bootstrapSession", "datasource", None, None),
@@ -301,7 +301,7 @@ def test_what_was_looked_at(
 @pytest.mark.attack("uris")
 @pytest.mark.parametrize("mark", ["%3F", "%3f", "%23", "%26", "%2F"])
 def test_no_secret_is_read_as_a_view(connection: duckdb.DuckDBPyConnection, mark: str) -> None:
-    """What is read out of a URI ends where its path ends, also behind a percent sign."""
+    """The content parsed from a URI ends where its path ends, also behind a percent sign."""
     rows = pa.table(
         {
             "currentsheet": pa.array([""], pa.string()),

@@ -1,4 +1,4 @@
-"""What the APIs told of refreshes is kept once, with the job where one was looked up."""
+"""Refreshes reported by the APIs are stored once, with the job where one was fetched."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield made
 
 
-def told(*rows: tuple[str, int, str | None], asset_type: str = "workbook") -> pa.Table:
+def reported(*rows: tuple[str, int, str | None], asset_type: str = "workbook") -> pa.Table:
     """Return refreshes of assets so many hours ago, with their jobs."""
     return pa.Table.from_pylist(
         [
@@ -34,35 +34,35 @@ def told(*rows: tuple[str, int, str | None], asset_type: str = "workbook") -> pa
 
 
 def test_each_once(connection: duckdb.DuckDBPyConnection) -> None:
-    """What is told again is not kept again, within one poll or over many."""
-    assert refreshes.note(connection, told(("a", 1, None), ("a", 1, None), ("b", 1, None)), NOW) == 2
-    assert refreshes.note(connection, told(("a", 1, None), ("a", 0, None)), NOW) == 1
-    assert refreshes.note(connection, told(("a", 1, None), asset_type="flow"), NOW) == 1
-    assert refreshes.note(connection, told(), NOW) == 0
+    """A repeated refresh is not stored again, within one poll or over many."""
+    assert refreshes.note(connection, reported(("a", 1, None), ("a", 1, None), ("b", 1, None)), NOW) == 2
+    assert refreshes.note(connection, reported(("a", 1, None), ("a", 0, None)), NOW) == 1
+    assert refreshes.note(connection, reported(("a", 1, None), asset_type="flow"), NOW) == 1
+    assert refreshes.note(connection, reported(), NOW) == 0
 
 
 def test_jobs_are_known_by_their_assets(connection: duckdb.DuckDBPyConnection) -> None:
-    """A job that was looked up is known after a restart; what came without a job is none."""
-    refreshes.note(connection, told(("a", 1, "j1"), ("b", 2, None)), NOW)
+    """A fetched job is known after a restart; a refresh without a job has none."""
+    refreshes.note(connection, reported(("a", 1, "j1"), ("b", 2, None)), NOW)
     (row,) = refreshes.looked_up(connection).to_pylist()
     assert row == {"job_id": "j1", "asset_type": "workbook", "asset_id": "a", "completed_at": NOW - timedelta(hours=1)}
 
 
 def test_how_many_were_asked_for_of_late(connection: duckdb.DuckDBPyConnection) -> None:
-    """The look-ups of a day are those that were noted in it."""
-    refreshes.note(connection, told(("a", 1, "j1"), ("b", 1, None)), NOW - timedelta(hours=30))
-    refreshes.note(connection, told(("a", 0, "j2"), ("c", 0, "j3")), NOW)
+    """The job requests of a day are those that were stored in it."""
+    refreshes.note(connection, reported(("a", 1, "j1"), ("b", 1, None)), NOW - timedelta(hours=30))
+    refreshes.note(connection, reported(("a", 0, "j2"), ("c", 0, "j3")), NOW)
     assert refreshes.look_ups_since(connection, NOW - timedelta(days=1)) == 2
 
 
 def test_what_is_yet_to_come_is_not_noted(connection: duckdb.DuckDBPyConnection) -> None:
-    """A refresh of a day to come, by a wrong clock, would make all others old; what a clock is ahead is let through."""
-    assert refreshes.note(connection, told(("a", -24, None), ("b", 0, None)), NOW) == 1
+    """A refresh of a future day, by a wrong clock, would make all others old; a slight lead is accepted."""
+    assert refreshes.note(connection, reported(("a", -24, None), ("b", 0, None)), NOW) == 1
 
 
 def test_they_are_pruned(connection: duckdb.DuckDBPyConnection) -> None:
-    """The retention removes what was noted before."""
-    refreshes.note(connection, told(("a", 24 * 401, None)), NOW - timedelta(days=400))
-    refreshes.note(connection, told(("b", 1, None)), NOW)
+    """The retention removes earlier refreshes."""
+    refreshes.note(connection, reported(("a", 24 * 401, None)), NOW - timedelta(days=400))
+    refreshes.note(connection, reported(("b", 1, None)), NOW)
     assert prune_refreshes(connection, NOW - timedelta(days=30)) == 1
     assert connection.execute("SELECT asset_id FROM asset_refreshes").fetchall() == [("b",)]

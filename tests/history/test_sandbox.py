@@ -12,7 +12,7 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.opening import CONFINED
 from exporter.history.query import QueryResult, run_query
 from exporter.history.sandbox import TABLE_FUNCTIONS, Statement, parse
-from tests.history.past import Past
+from tests.history.synthetic_history import SyntheticHistory
 
 CANARY = "the-canary-sings"
 ROWS, BYTES = 1_000, 10_000_000
@@ -35,13 +35,13 @@ WITH_SIDE_EFFECTS = of_duckdb(
 )
 
 
-class House:
-    """A folder with a history, and beside it a file that nobody may see; the statements name it as ``{canary}``."""
+class QueryFolder:
+    """A folder with a history, and beside it a secret file; the statements name it as ``{canary}``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "history.duckdb"
-        Past(self.path).live(3)
+        SyntheticHistory(self.path).live(3)
         self.canary = folder / "canary.csv"
         self.canary.write_text(f"{CANARY}\n{CANARY}\n")
         self.before = self.contents()
@@ -66,17 +66,17 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def query_folder(tmp_path_factory: pytest.TempPathFactory) -> QueryFolder:
     """One history for all statements."""
-    return House(tmp_path_factory.mktemp("house"))
+    return QueryFolder(tmp_path_factory.mktemp("house"))
 
 
 @pytest.fixture(autouse=True)
-def unchanged(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever was asked: no file of the folder, which is the working directory too, is changed, made or removed."""
-    monkeypatch.chdir(house.folder)
+def unchanged(query_folder: QueryFolder, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No query changes, makes or removes a file of the folder, which is the working directory too."""
+    monkeypatch.chdir(query_folder.folder)
     yield
-    assert house.contents() == house.before
+    assert query_folder.contents() == query_folder.before
 
 
 # One of each kind of statement that DuckDB's grammar has and that does not only read, plain and in disguise.
@@ -206,31 +206,31 @@ STATEMENTS = [
 
 
 @pytest.mark.parametrize("number", range(len(STATEMENTS)))
-def test_hostile_statements_are_refused(house: House, number: int) -> None:
-    """What writes, sets, attaches, loads or reads a file is refused in one line."""
+def test_hostile_statements_are_refused(query_folder: QueryFolder, number: int) -> None:
+    """A statement that writes, sets, attaches, loads or reads a file is refused in one line."""
     canary_of_python = duckdb.connect().sql(f"SELECT '{CANARY}'")
     with pytest.raises(QueryFailed) as error:
-        house.ask(parse(house.written(STATEMENTS[number])))
+        query_folder.ask(parse(query_folder.written(STATEMENTS[number])))
     assert canary_of_python
     assert "\n" not in str(error.value)
     assert CANARY not in str(error.value)
 
 
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in TABLE_FUNCTIONS])
-def test_table_functions_that_are_not_known(house: House, name: str) -> None:
+def test_table_functions_that_are_not_known(query_folder: QueryFolder, name: str) -> None:
     """Every table function that DuckDB has, but for those known to reach the history alone, is refused by its name."""
     with pytest.raises(QueryFailed, match=f"the table function {name} is not available"):
-        parse(house.written(f"SELECT * FROM \"{name}\"('{{canary}}')"))
+        parse(query_folder.written(f"SELECT * FROM \"{name}\"('{{canary}}')"))
 
 
 @pytest.mark.parametrize("name", sorted(TABLE_FUNCTIONS))
-def test_table_functions_that_are_known(house: House, name: str) -> None:
+def test_table_functions_that_are_known(query_folder: QueryFolder, name: str) -> None:
     """No function that may be called reads a file whose name it is given, and each is one of DuckDB's."""
     assert name in FUNCTIONS
     for arguments in ("", "'{canary}'", "['{canary}']", "'{canary}', 1", "NULL, '{canary}'"):
-        statement = parse(house.written(f"SELECT * FROM {name}({arguments})"))
+        statement = parse(query_folder.written(f"SELECT * FROM {name}({arguments})"))
         try:
-            answered = b"".join(house.ask(statement).rows)
+            answered = b"".join(query_folder.ask(statement).rows)
         except QueryFailed as error:
             answered = str(error).encode()
         assert CANARY.encode() not in answered
@@ -247,11 +247,11 @@ def test_no_setting_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("name", WITH_SIDE_EFFECTS)
-def test_functions_with_side_effects(house: House, name: str) -> None:
-    """What DuckDB says has side effects has none that outlives the query, and tells nothing of a file."""
+def test_functions_with_side_effects(query_folder: QueryFolder, name: str) -> None:
+    """A function that DuckDB lists with side effects has none that outlives the query, and reveals no file."""
     for arguments in ("", "'{canary}'", "1", "'mine', 1", "'mine', 1, true"):
         try:
-            answered = b"".join(house.ask(parse(house.written(f"SELECT {name}({arguments})"))).rows)
+            answered = b"".join(query_folder.ask(parse(query_folder.written(f"SELECT {name}({arguments})"))).rows)
         except QueryFailed as error:
             answered = str(error).encode()
         assert CANARY.encode() not in answered
@@ -263,25 +263,25 @@ BEYOND = [sql for sql in STATEMENTS if "{" in sql] + [
 
 
 @pytest.mark.parametrize("number", range(len(BEYOND)))
-def test_duckdb_itself_reaches_no_file(house: House, number: int) -> None:
+def test_duckdb_itself_reaches_no_file(query_folder: QueryFolder, number: int) -> None:
     """Without the parser's refusal, DuckDB still neither reads nor writes a file."""
     try:
-        answered = b"".join(house.ask(Statement(house.written(BEYOND[number]), is_explain=True)).rows)
+        answered = b"".join(query_folder.ask(Statement(query_folder.written(BEYOND[number]), is_explain=True)).rows)
     except QueryFailed as error:
         answered = str(error).encode()
     assert CANARY.encode() not in answered
 
 
 @pytest.mark.parametrize("function", ["read_blob", "read_text", "read_csv"])
-def test_the_bytes_of_the_history_stay_closed(house: House, function: str) -> None:
-    """The file of the database itself, which has what was pruned from it, is not to be read as a file either."""
+def test_the_bytes_of_the_history_stay_closed(query_folder: QueryFolder, function: str) -> None:
+    """The file of the database itself, which has pruned rows, cannot be read as a file either."""
     with pytest.raises(QueryFailed, match="LocalFileSystem has been disabled"):
-        house.ask(Statement(house.written(f"FROM {function}('{{history}}')"), is_explain=False))
+        query_folder.ask(Statement(query_folder.written(f"FROM {function}('{{history}}')"), is_explain=False))
 
 
-def test_nothing_is_spilled(house: House) -> None:
-    """DuckDB has no folder to write what does not fit into memory."""
-    assert house.ask(parse("SELECT current_setting('temp_directory')")).rows == [b'[""]']
+def test_nothing_is_spilled(query_folder: QueryFolder) -> None:
+    """DuckDB has no folder to spill to."""
+    assert query_folder.ask(parse("SELECT current_setting('temp_directory')")).rows == [b'[""]']
 
 
 @pytest.mark.parametrize("sql", [sql for sql in STATEMENTS if "RETURNING" in sql])
@@ -292,10 +292,10 @@ def test_nothing_within_with_writes(sql: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["threads", "enable_external_access", "disabled_filesystems", "lock_configuration"])
-def test_duckdb_itself_keeps_its_settings(house: House, name: str) -> None:
+def test_duckdb_itself_keeps_its_settings(query_folder: QueryFolder, name: str) -> None:
     """Without the parser's refusal, DuckDB still changes no setting."""
     with pytest.raises(QueryFailed, match="configuration has been locked"):
-        house.ask(Statement(f"SET {name} = '1'", is_explain=True))
+        query_folder.ask(Statement(f"SET {name} = '1'", is_explain=True))
 
 
 READING = [
@@ -326,9 +326,9 @@ READING = [
 
 
 @pytest.mark.parametrize("number", range(len(READING)))
-def test_what_reads_is_run(house: House, number: int) -> None:
+def test_what_reads_is_run(query_folder: QueryFolder, number: int) -> None:
     """Every form of a statement that reads has an answer."""
-    assert house.ask(parse(READING[number])).rows
+    assert query_folder.ask(parse(READING[number])).rows
 
 
 def test_where_a_mistake_is() -> None:
@@ -346,8 +346,8 @@ def test_where_a_mistake_is() -> None:
         ("SELECT error('a\nb')", r"Invalid Input Error: a b$"),
     ],
 )
-def test_errors_of_duckdb(house: House, sql: str, message: str) -> None:
-    """What DuckDB refuses is one line with its own words, its suggestion and the place."""
+def test_errors_of_duckdb(query_folder: QueryFolder, sql: str, message: str) -> None:
+    """DuckDB's refusal is one line with its own words, its suggestion and the place."""
     with pytest.raises(QueryFailed, match=message) as error:
-        house.ask(parse(sql))
+        query_folder.ask(parse(sql))
     assert "\n" not in str(error.value)

@@ -28,12 +28,12 @@ def test_preparing_twice(tmp_path: Path) -> None:
 
 
 def test_requests_have_no_cookies() -> None:
-    """No column of a request is kept that holds a secret."""
+    """No column of a request is retained that holds a secret."""
     assert not any("cookie" in name for name in REQUEST_COLUMNS)
 
 
 def test_uris_are_kept_by_zstd(tmp_path: Path) -> None:
-    """URIs take the least room and time by zstd, and it stays so when another column changes."""
+    """URIs need the least room and time by zstd, and it stays so when another column changes."""
     with duckdb.connect(
         str(tmp_path / "history.duckdb"), config={"storage_compatibility_version": STORAGE_VERSION}
     ) as file:
@@ -66,7 +66,7 @@ def test_columns_that_come_and_change() -> None:
 
 
 def test_events_of_an_older_file_have_a_place_in_the_archive() -> None:
-    """They begin at the file's beginning, at most 100,000 of an instant; what is archived later comes after them."""
+    """They begin at the file's beginning, at most 100,000 of an instant; rows archived later come after them."""
     begun = datetime(2025, 1, 1)  # noqa: DTZ001 - naive, as in the history
     with duckdb.connect() as connection:
         prepare(connection, discover())

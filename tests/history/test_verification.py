@@ -1,4 +1,4 @@
-"""``verify`` finds each breach of what must hold, and nothing where nothing is wrong."""
+"""``verify`` finds each broken invariant, and nothing in a valid file."""
 
 import random
 from datetime import timedelta
@@ -13,7 +13,7 @@ from exporter.history import consistency, usage
 from exporter.history.consistency import Row
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict, verify
-from tests.history.past import BEGIN, EVENTS, REQUESTS, Past, requests
+from tests.history.synthetic_history import BEGIN, EVENTS, REQUESTS, SyntheticHistory, requests
 from tests.history.test_backup import _poll_and_crash
 from tests.history.test_file import held
 from tests.support.forked_process import ENDED, ended
@@ -21,23 +21,25 @@ from tests.support.soak import times
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def history_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a history of some days, with requests that are open, of no time and of no end of time."""
-    past = Past(tmp_path_factory.mktemp("lived") / "history.duckdb")
-    past.live(5)
-    past.poll(BEGIN + timedelta(days=5), requests(900, 3, BEGIN + timedelta(days=5), completed=False), others=False)
-    past.poll(BEGIN + timedelta(days=5), requests(950, 1, BEGIN), others=False)
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("lived") / "history.duckdb")
+    synthetic.live(5)
+    synthetic.poll(
+        BEGIN + timedelta(days=5), requests(900, 3, BEGIN + timedelta(days=5), completed=False), others=False
+    )
+    synthetic.poll(BEGIN + timedelta(days=5), requests(950, 1, BEGIN), others=False)
     odd = requests(1000, 3, BEGIN)
     infinite = pa.array([None, 2**63 - 1, -(2**63) + 1], pa.int64()).cast(pa.timestamp("us"))
-    past.poll(BEGIN + timedelta(days=6), odd.set_column(1, "created_at", infinite), others=False)
-    return past.file.path.read_bytes()
+    synthetic.poll(BEGIN + timedelta(days=6), odd.set_column(1, "created_at", infinite), others=False)
+    return synthetic.file.path.read_bytes()
 
 
 @pytest.fixture
-def path(lived: bytes, tmp_path: Path) -> Path:
+def path(history_bytes: bytes, tmp_path: Path) -> Path:
     """A history of one's own, to be broken."""
     path = tmp_path / "history.duckdb"
-    path.write_bytes(lived)
+    path.write_bytes(history_bytes)
     return path
 
 
@@ -149,7 +151,7 @@ def test_a_breach_is_found(path: Path, breach: str) -> None:
 
 
 def test_a_fault_says_what_and_what_to_do(path: Path) -> None:
-    """The line names the day and the number of rows, and what helps."""
+    """The line names the day, the number of rows, and the remedy."""
     with duckdb.connect(str(path)) as connection:
         connection.execute("DELETE FROM http_requests WHERE id BETWEEN 30 AND 33")
     (message,) = [verdict.message for verdict in verified(path) if verdict.subject == "http_requests by day"]
@@ -193,7 +195,7 @@ def test_a_flipped_byte_is_found(path: Path) -> None:
 
 
 def test_another_version(path: Path) -> None:
-    """What an older version wrote is checked as far as it goes, with a note; what a newer one wrote is not judged."""
+    """A file of an older version is checked as far as possible, with a note; one of a newer version is not judged."""
     with duckdb.connect(str(path)) as connection:
         _make_old(connection)
     found = verified(path)
@@ -208,7 +210,7 @@ def test_another_version(path: Path) -> None:
 
 
 def _make_old(connection: duckdb.DuckDBPyConnection) -> None:
-    """Undo the steps that have made tables what they are since the second."""
+    """Undo the migrations of tables since the second."""
     freshness = ("freshness_audit", "asset_refreshes", "asset_freshness", "freshness_sources")
     for table in ("archived_days", *freshness, "alerts", "alert_past", *usage.TABLES):
         connection.execute(f"DROP TABLE {table}")
@@ -220,7 +222,7 @@ def _make_old(connection: duckdb.DuckDBPyConnection) -> None:
 
 @pytest.mark.parametrize("kind", ["garbage", "empty", "other"])
 def test_what_is_no_history(tmp_path: Path, kind: str) -> None:
-    """A file that is none, and a database of somebody else, are one fault."""
+    """A text file, and another program's database, are one fault."""
     path = tmp_path / "history.duckdb"
     if kind == "other":
         with duckdb.connect(str(path)) as connection:
@@ -231,7 +233,7 @@ def test_what_is_no_history(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_file_that_is_held(path: Path) -> None:
-    """Whoever writes the file for longer than one can wait is told of."""
+    """A program that writes the file for longer than the timeout is reported."""
     with held(path), pytest.raises(HistoryBusy):
         verified(path)
 
@@ -257,26 +259,26 @@ def test_the_agent_gets_in(path: Path) -> None:
 
 
 def test_a_ledger_is_begun_for_an_older_file(path: Path) -> None:
-    """A file of before the ledger gets one: what was pruned or not logged then is no fault afterwards."""
+    """A file of before the ledger gets one: rows pruned or not logged then are no fault afterwards."""
     with duckdb.connect(str(path)) as connection:
         _make_old(connection)
         connection.execute("DELETE FROM http_requests WHERE id < 20")
         connection.execute("DELETE FROM poll_log WHERE started_at < '2025-01-03'")
-    past = Past(path)
-    past.history.prepare(BEGIN)
+    synthetic = SyntheticHistory(path)
+    synthetic.history.prepare(BEGIN)
     assert faults(path) == []
     with duckdb.connect(str(path), read_only=True) as connection:
         found = connection.execute(
             'SELECT sum("rows"), sum(pruned) FROM archived_days WHERE source = ?', [REQUESTS.table]
         ).fetchall()
     assert found == [(54, 20)]
-    assert past.history.totals.counter("tableau_history_pruned_rows_total", "http_requests") == 20
-    past.poll(BEGIN + timedelta(days=9), requests(2000, 5, BEGIN + timedelta(days=9)))
+    assert synthetic.history.totals.counter("tableau_history_pruned_rows_total", "http_requests") == 20
+    synthetic.poll(BEGIN + timedelta(days=9), requests(2000, 5, BEGIN + timedelta(days=9)))
     assert faults(path) == []
 
 
 def test_a_damaged_log_is_left_alone(path: Path) -> None:
-    """Who only looks sets nothing aside: a log that cannot be replayed is a fault, and stays as it is."""
+    """Read-only access sets nothing aside: a log that cannot be replayed is a fault, and stays as it is."""
     assert ended(_poll_and_crash, path) == ENDED
     log = path.with_name("history.duckdb.wal")
     damaged = bytearray(log.read_bytes())
@@ -301,7 +303,7 @@ def test_the_marks_are_looked_at_once(path: Path) -> None:
 
 
 def test_a_damaged_copy(path: Path) -> None:
-    """What is said of a damaged file does not claim that the agent cannot archive: it may be a copy."""
+    """The message on a damaged file does not claim that the agent cannot archive: it may be a copy."""
     path.write_bytes(b"not a database" * 1000)
     (verdict,) = verified(path)
     assert verdict.message.endswith("; it is damaged, and no backup")

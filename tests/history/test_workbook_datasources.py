@@ -1,4 +1,4 @@
-"""Which workbook uses which published source, from the connections and sources that are kept by day."""
+"""Which workbook uses which published source, from the connections and sources that are retained by day."""
 
 from datetime import date
 

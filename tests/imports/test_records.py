@@ -22,7 +22,7 @@ HOSTILE = st.lists(
 
 
 def assembled(text: str, dialect: Dialect = OLDER) -> tuple[list[Record], list[Reject]]:
-    """Return the records of the lines below a header, and what was rejected."""
+    """Return the records of the lines below a header, and the rejected ones."""
     assembler = Assembler(dialect)
     found: list[Record | Reject] = []
     for read in Lines(io.BytesIO(text.encode()), Counts(), number=1):
@@ -35,7 +35,7 @@ def assembled(text: str, dialect: Dialect = OLDER) -> tuple[list[Record], list[R
 
 
 def values(record: Record) -> dict[str, str]:
-    """Return the texts of a record by column; what the tool does not tell apart is the same."""
+    """Return the texts of a record by column; values that the tool writes alike are the same."""
     return {name: _same(text) for name, text in zip(COLUMNS, record.fields, strict=True)}
 
 
@@ -99,14 +99,14 @@ REJECTED = {
 
 @pytest.mark.parametrize(("broken", "reason"), REJECTED.values(), ids=REJECTED)
 def test_what_is_rejected(broken: str, reason: str) -> None:
-    """What is no row, or would be one in two ways, is rejected with its bytes; the rows around it are read."""
+    """A text that is no row, or could be two, is rejected with its bytes; the rows around it are read."""
     records, rejects = assembled(line(request(1)) + broken + line(request(3)))
     assert [values(record) for record in records] == [expected(request(1)), expected(request(3))]
     assert rejects == [Reject(3, reason, broken.encode())]
 
 
 def test_a_row_that_was_cut_before_one_with_a_line_end() -> None:
-    """The row that begins last is the one that is read: what was cut before it is not its beginning."""
+    """The row that begins last is the one that is read: a row cut before it is not its beginning."""
     cut, split = line(request(1))[:120] + "\n", request(2, http_user_agent="a\nb")
     records, rejects = assembled(cut + line(split))
     assert [values(record) for record in records] == [expected(split)]
@@ -131,7 +131,7 @@ def test_a_row_of_which_the_end_is_one_too() -> None:
 
 
 def test_a_row_without_an_end() -> None:
-    """A row that never ends is given up, and what comes after it is read."""
+    """A row that never ends is given up, and the rows after it are read."""
     begun = "vizql|show|None|Mozilla\n" + "x\n" * (MOST_LINES + 1)
     records, rejects = assembled(begun + line(request(2)))
     assert [values(record) for record in records] == [expected(request(2))]
@@ -169,7 +169,7 @@ def test_our_own_export_is_read_as_it_was_written(texts: Sequence[tuple[str, ...
 
 
 def test_a_quoted_text_without_an_end() -> None:
-    """A quoted row that was cut takes no other row with it."""
+    """A quoted row that was cut loses no other row."""
     cut = 'vizql|show||"Mozilla\n'
     rows = [request(1), request(2, http_user_agent='a "b" | c'), request(3)]
     records, rejects = assembled(cut + "".join(map(quoted, rows)), QUOTED)
@@ -198,7 +198,7 @@ REQUESTS = st.builds(
 @given(st.lists(REQUESTS, min_size=1, max_size=5))
 @settings(deadline=None, max_examples=300)
 def test_what_is_read_was_written(rows: Sequence[Request]) -> None:
-    """Whatever stands in the texts, what is read is a request as it was written; everything else is rejected."""
+    """With any texts, a record that is read is a request as it was written; all others are rejected."""
     text = "".join(map(line, rows))
     records, rejects = assembled(text)
     left = [expected(row) for row in rows]

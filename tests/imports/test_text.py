@@ -1,4 +1,4 @@
-"""Text files as they lie on a disk: headers, delimiters, encodings, and what is no such file."""
+"""Text files on disk: headers, delimiters, encodings, and files of other kinds."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def test_a_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delimiter", ["|", "\t", ";", "§", "^"])
 @pytest.mark.parametrize("names", [COLUMNS, NEWER_NAMES], ids=["older", "newer"])
 def test_both_generations_of_the_header(tmp_path: Path, names: tuple[str, ...], delimiter: str) -> None:
-    """The delimiter is that of the header, and columns are taken by position."""
+    """The delimiter is that of the header, and columns are read by position."""
     path = tmp_path / "http_requests.txt"
     path.write_text(written([request(1), request(2)], names, delimiter), encoding="utf-8")
     rows, rejects, _ = read(path)
@@ -79,7 +79,7 @@ def test_windows_line_ends(tmp_path: Path) -> None:
 
 
 def test_rejects_have_their_lines(tmp_path: Path) -> None:
-    """What is rejected has the number of its line in the file and its bytes; a time that is none is rejected too."""
+    """Rejected text has the number of its line in the file and its bytes; an invalid time is rejected too."""
     path = tmp_path / "http_requests.txt"
     thirteenth = line(request(2)).replace("2025-01-01", "2025-13-01", 1)
     text = written([request(1)]) + thirteenth + line(request(3)) + "junk\xff\n"
@@ -142,7 +142,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_such_file(tmp_path: Path, content: bytes, message: str) -> None:
-    """What holds no requests is refused in one line before anything is read."""
+    """A file without requests is refused in one line before any read."""
     path = tmp_path / "http_requests.txt"
     path.write_bytes(content)
     with pytest.raises(ImportUnreadable, match=message):

@@ -29,13 +29,13 @@ def test_times(zone: str, text: str, at: str, otherwise: str | None, missing: bo
 
 @pytest.mark.parametrize("text", ["Europe/Nowhere", "+25:00", "", "2", "../../etc/passwd", "+02:99"])
 def test_what_is_no_zone(text: str) -> None:
-    """What is neither a zone nor an offset is refused in one line that names both forms."""
+    """A text that is neither a zone nor an offset is refused in one line that names both forms."""
     with pytest.raises(ValueError, match=r"Europe/Berlin nor an offset such as \+02:00"):
         parse_zone(text)
 
 
 @pytest.mark.parametrize("text", ["2025-13-01 00:00:00", "0001-01-01 00:00:00", "2025-01-01 24:01:00"])
 def test_what_is_no_time(text: str) -> None:
-    """A time that is none, or is beyond what can be kept, is refused."""
+    """An invalid time, or one out of range, is refused."""
     with pytest.raises(ValueError, match=r"month|beyond the years|hour|24"):
         parse_time(text, parse_zone("+02:00"))

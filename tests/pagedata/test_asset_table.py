@@ -1,4 +1,4 @@
-"""The columns that pages are made of say what the families of assets say."""
+"""The columns of the pages equal the families of assets."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.pagedata.asset_table import AssetTable, Texts
-from tests.web.fakes import NOW
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import an_asset, some_pages
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_texts_are_in_order(column: list[str]) -> None:
 
 @given(st.lists(st.text("aB/", max_size=4)), st.text("aB/", max_size=3))
 def test_texts_are_found(column: list[str], part: str) -> None:
-    """What contains a text, is a text, or is below a path is found, whatever the capitals."""
+    """Names that contain a text, equal it, or are below a path are found, in any case."""
     texts, wanted = Texts.of(column), part.casefold()
     assert texts.containing(wanted).tolist() == [wanted in text.casefold() for text in column]
     assert texts.equal(part).tolist() == [text.casefold() == wanted for text in column]
@@ -48,7 +48,7 @@ def test_hours_and_status_are_of_the_instant(table: AssetTable) -> None:
 
 
 def test_what_uses_what(table: AssetTable) -> None:
-    """A source knows the workbooks downstream, a workbook the sources it uses."""
+    """A source has the workbooks downstream, a workbook its sources."""
     assert [table.name[row] for row in table.downstream["d-1"]] == ["Sales", "Costs", "Payroll"]
     assert table.sources_of(table.places["workbook", "w-1"]) == ["d-1"]
     assert table.sources_of(table.places["workbook", "w-5"]) == []

@@ -1,4 +1,4 @@
-"""What pages show is made once for each thing that is told, and of what is told now."""
+"""The data of pages is built once for each new state, of the present state."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,33 @@ import pyarrow as pa
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
+from exporter.collectors.events import EventType
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
-from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
+from exporter.pagedata.builder import ASSETS, EVENTS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
 from exporter.pagedata.query_results import HistoryAnswer, PageAnswers
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
-from tests.web.fakes import NOW
-from tests.web.shown import EVERYTHING, estate_and_blocks, refreshes, some_pages
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import EVERYTHING, estate_and_blocks, refreshes, some_pages
 
 
 def test_states_are_where_they_are_looked_for() -> None:
-    """The answers that pages are made of are those of assets, workbooks and views."""
+    """The answers that pages are made of are those of assets, events, workbooks and views."""
     found = discover()
     states = [state for collector in found.values() for state in collector.states if state.history.page]
-    assert {state.history.page: state.row for state in states} == {ASSETS: Asset, WORKBOOKS: Workbook, VIEWS: View}
+    assert {state.history.page: state.row for state in states} == {
+        ASSETS: Asset,
+        EVENTS: EventType,
+        WORKBOOKS: Workbook,
+        VIEWS: View,
+    }
     assert all(state.history.page_sql for state in states)
     assert enabled_pages(found) == EVERYTHING
 
 
 def test_made_once() -> None:
-    """As long as nothing new is told, the same columns are shown."""
+    """As long as the state is unchanged, the same columns are served."""
     answers = PageAnswers()
     both: list[tuple[pa.Table, Sequence[AnyBlock]] | None] = [estate_and_blocks()]
     builder = PageDataBuilder(answers, lambda: None, lambda _now: both[0])
@@ -71,7 +77,7 @@ def test_alerts_of_an_asset() -> None:
 
 
 def test_the_exact_interval_is_the_one_that_is_shown() -> None:
-    """The pages know the exact interval that the metrics show, and none where no metric shows one."""
+    """The pages have the exact interval of the metrics, and none where the metrics have none."""
     answers = PageAnswers()
     builder = PageDataBuilder(answers, lambda: None, lambda _now: None)
     assert builder.build(NOW, EVERYTHING, [single(EXACT_INTERVAL, 1200.0)]).exact_interval == 1200.0

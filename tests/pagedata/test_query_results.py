@@ -1,10 +1,10 @@
-"""Hours as pages show them: without gaps, by the names that sites have now."""
+"""Hours on pages: without gaps, by the present names of sites."""
 
 import pyarrow as pa
 
 from exporter.pagedata.query_results import HOUR_SECONDS, usage_of
-from tests.web.fakes import NOW
-from tests.web.shown import people, requests
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import requests, users_by_hour
 
 NOTHING = requests().slice(0, 0)
 
@@ -22,7 +22,7 @@ def test_hours_without_gaps() -> None:
 
 def test_sites() -> None:
     """Each site has its own numbers; a site of which no name is known counts for all together."""
-    use = usage_of(requests(), people(), {1: "default"}, NOW, None)
+    use = usage_of(requests(), users_by_hour(), {1: "default"}, NOW, None)
     assert list(use.requests) == ["default"]
     assert use.all_requests.sum() == 3 * use.requests["default"].sum()
     assert use.people is not None
@@ -32,5 +32,5 @@ def test_sites() -> None:
 
 def test_nothing_yet() -> None:
     """Before any request there is the present hour, with none."""
-    use = usage_of(NOTHING, people().slice(0, 0), {}, NOW, None)
+    use = usage_of(NOTHING, users_by_hour().slice(0, 0), {}, NOW, None)
     assert (use.hours.tolist(), use.all_requests.tolist()) == ([NOW // 3600 * 3600], [0])

@@ -34,7 +34,7 @@ def test_in_order_and_one_ahead() -> None:
 
 
 def test_an_error_follows_what_was_made_before() -> None:
-    """What was made before an error is given out, then the error is raised."""
+    """Items made before an error are returned, then the error is raised."""
 
     def failing() -> Iterator[int]:
         yield 1
@@ -47,7 +47,7 @@ def test_an_error_follows_what_was_made_before() -> None:
 
 
 def test_closing_ends_the_thread() -> None:
-    """Whoever takes no more items leaves no thread behind, whether the maker waits or works."""
+    """A consumer that stops early leaves no thread behind, whether the producer waits or works."""
     before = set(threading.enumerate())
     for taken in (0, 1, 5):
         with closing(prefetch(iter(range(1000)))) as items:

@@ -36,7 +36,7 @@ FIRST = datetime.min  # noqa: DTZ901 - see above
 
 
 class Insights(AdminInsights):
-    """Sources whose events may be numbered anew: ``shift`` is taken from each Event Id."""
+    """Sources whose events may be numbered anew: ``shift`` is subtracted from each Event Id."""
 
     shift = 0
 
@@ -47,7 +47,7 @@ class Insights(AdminInsights):
             yield {**row, "Event Id": int(str(row["Event Id"])) - self.shift} if renumbered else row
 
 
-class World:
+class SimulatedCloud:
     """A Tableau Cloud, whose clock is the agent's."""
 
     def __init__(self, company: Company) -> None:
@@ -83,31 +83,35 @@ def company() -> Company:
 
 @pytest.fixture
 def few_days(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have Admin Insights go back five days only: what is not about its length is as true of fewer."""
+    """Limit Admin Insights to five days: tests of other things than its length need no more."""
     monkeypatch.setattr(admin_insights, "RETENTION", 5 * DAY)
     monkeypatch.setattr(insights_poller, "RETAINED", 5 * DAY)
 
 
 @pytest.fixture
-def world(company: Company) -> Iterator[World]:
+def simulated(company: Company) -> Iterator[SimulatedCloud]:
     """It on Tableau Cloud, with Admin Insights of ninety days."""
-    made = World(company)
+    made = SimulatedCloud(company)
     with made.server:
         yield made
 
 
 def agent(
-    world: World, path: Path, *sources: str, privacy: Privacy | None = None, sites: tuple[str, ...] = (SITE,)
+    simulated: SimulatedCloud,
+    path: Path,
+    *sources: str,
+    privacy: Privacy | None = None,
+    sites: tuple[str, ...] = (SITE,),
 ) -> RestPollerHarness:
     """Return an agent that reads some sites of it."""
     harness = RestPollerHarness(
-        world.server,
+        simulated.server,
         path / "history.duckdb",
         seconds(NOW),
         collectors=COLLECTORS,
         sources=("rest", "admin_insights", *sources),
     )
-    harness.sites, world.harness = sites, harness
+    harness.sites, simulated.harness = sites, harness
     if privacy:
         harness.privacy = privacy
     again(harness)
@@ -115,9 +119,9 @@ def agent(
 
 
 @pytest.fixture
-def harness(world: World, tmp_path: Path) -> Iterator[RestPollerHarness]:
+def harness(simulated: SimulatedCloud, tmp_path: Path) -> Iterator[RestPollerHarness]:
     """An agent without a better source."""
-    made = agent(world, tmp_path)
+    made = agent(simulated, tmp_path)
     yield made
     made.rest.close()
 
@@ -130,124 +134,124 @@ def again(harness: RestPollerHarness) -> None:
 
 
 def archived(harness: RestPollerHarness) -> Counter[Any]:
-    """Return what stands in the history, each as often as it does."""
+    """Return the events in the history, each as often as it is stored."""
     return Counter(harness.query("SELECT event_date, event_name, actor_user_id, item_luid FROM insights_events"))
 
 
-def told(rows: list[Row]) -> Counter[Any]:
+def reported(rows: list[Row]) -> Counter[Any]:
     """Return events in the same form."""
     names = ("Event Name", "Actor User Id", "Item LUID")
     return Counter((datetime.fromisoformat(str(row["Event Date"])), *(row.get(name) for name in names)) for row in rows)
 
 
-def read_all(harness: RestPollerHarness, world: World) -> int:
-    """Poll until nothing is left to be read; return how many polls that took."""
+def read_all(harness: RestPollerHarness, simulated: SimulatedCloud) -> int:
+    """Poll until everything is read; return the number of polls."""
     for number in range(1, 60):
-        before = len(world.queries())
+        before = len(simulated.queries())
         harness.poll()
-        if len(world.queries()) == before:
+        if len(simulated.queries()) == before:
             return number
     pytest.fail("it is never done")
 
 
-def test_ninety_days_within_the_limit_of_an_hour(world: World, tmp_path: Path) -> None:
-    """The first read takes every event of ninety days of two sites, no query is refused, and no hour has over 100."""
+def test_ninety_days_within_the_limit_of_an_hour(simulated: SimulatedCloud, tmp_path: Path) -> None:
+    """The first read archives all events of ninety days of two sites, no query is refused, and no hour has over 100."""
     sites = (SITE, "emea")
-    harness = agent(world, tmp_path, sites=sites)
+    harness = agent(simulated, tmp_path, sites=sites)
     begun, sent = harness.now, list[float]()
     while harness.now < begun + 3 * 3600.0:
-        before = len(world.queries())
+        before = len(simulated.queries())
         harness.poll(after=1200.0)
-        sent += [harness.now] * (len(world.queries()) - before)
-    assert archived(harness) == told([row for site in sites for row in world.truth(site)])
-    days = {row["Event Date"][:10] for site in sites for row in world.truth(site)}  # type: ignore[index]
+        sent += [harness.now] * (len(simulated.queries()) - before)
+    assert archived(harness) == reported([row for site in sites for row in simulated.truth(site)])
+    days = {row["Event Date"][:10] for site in sites for row in simulated.truth(site)}  # type: ignore[index]
     assert len(days) > 60
     assert 180 < len(sent) < 220
     assert max(sum(at <= other < at + 3600.0 for other in sent) for at in sent) == 100
-    refused = [seen for seen in world.server.seen if seen.kind.startswith("vds") and seen.status != 200]
+    refused = [seen for seen in simulated.server.seen if seen.kind.startswith("vds") and seen.status != 200]
     assert refused == []
     harness.rest.close()
 
 
 @pytest.mark.usefixtures("few_days")
-def test_days_that_follow_are_read_once(harness: RestPollerHarness, world: World) -> None:
+def test_days_that_follow_are_read_once(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """After each refresh the new days are read in a few queries; polls in between send none but one an hour."""
-    read_all(harness, world)
+    read_all(harness, simulated)
     for _ in range(2):
-        before = len(world.queries())
+        before = len(simulated.queries())
         for _ in range(6):
             harness.poll(after=4 * 3600.0)
-        assert len(world.queries()) - before <= 16
-        assert archived(harness) == told(world.truth()) + gone(harness, world)
+        assert len(simulated.queries()) - before <= 16
+        assert archived(harness) == reported(simulated.truth()) + gone(harness, simulated)
     assert [verdict.message for verdict in verify(harness.file, every_table(COLLECTORS)) if verdict.ok is False] == []
 
 
-def gone(harness: RestPollerHarness, world: World) -> Counter[Any]:
-    """Return what is archived of days that the source has dropped since."""
-    oldest = min(datetime.fromisoformat(str(row["Event Date"])) for row in world.truth())
+def gone(harness: RestPollerHarness, simulated: SimulatedCloud) -> Counter[Any]:
+    """Return the archived events of days that the source has dropped since."""
+    oldest = min(datetime.fromisoformat(str(row["Event Date"])) for row in simulated.truth())
     return Counter({row: count for row, count in archived(harness).items() if row[0] < oldest})
 
 
 @pytest.mark.usefixtures("few_days")
 @pytest.mark.parametrize("shift", [0, 600_000_000])
 def test_a_source_that_is_provisioned_anew_doubles_nothing(
-    harness: RestPollerHarness, world: World, shift: int
+    harness: RestPollerHarness, simulated: SimulatedCloud, shift: int
 ) -> None:
     """New data sources, with the same numbers or with numbers that begin anew: every event stays archived once."""
-    read_all(harness, world)
+    read_all(harness, simulated)
     counted = harness.values("tableau_events_total")
-    world.server.failure_modes.insights_generation, world.insights.shift = 1, shift
+    simulated.server.failure_modes.insights_generation, simulated.insights.shift = 1, shift
     with capture_logs() as logs:
         harness.poll(after=DAY_SECONDS + 7200.0)
-        read_all(harness, world)
-    assert archived(harness) == told(world.truth()) + gone(harness, world)
+        read_all(harness, simulated)
+    assert archived(harness) == reported(simulated.truth()) + gone(harness, simulated)
     assert sum(harness.values("tableau_events_total").values()) == archived(harness).total() > sum(counted.values())
     assert any("provisioned anew" in line["event"] for line in logs) == bool(shift)
 
 
 @pytest.mark.usefixtures("few_days")
 def test_a_restart_in_the_first_read_goes_on(
-    harness: RestPollerHarness, world: World, monkeypatch: pytest.MonkeyPatch
+    harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Days that were read are not read again, and the queries of the hour count on."""
     monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 8)
     for _ in range(2):
         again(harness)
         harness.poll()
-        assert len(world.queries()) == 8
+        assert len(simulated.queries()) == 8
     for hour in range(2, 5):
         again(harness)
         harness.poll(after=3600.0)
-        assert len(world.queries()) <= 8 * hour
-    assert archived(harness) == told(world.truth())
+        assert len(simulated.queries()) <= 8 * hour
+    assert archived(harness) == reported(simulated.truth())
 
 
 @pytest.mark.usefixtures("few_days")
-def test_a_day_that_is_too_large_is_halved_by_its_ids(harness: RestPollerHarness, world: World) -> None:
+def test_a_day_that_is_too_large_is_halved_by_its_ids(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """Where an answer would exceed its limit the day is read in parts, of which each is small enough."""
-    world.server.failure_modes.vds_largest_answer = max(Counter(day for day, *_ in days(world)).values()) - 1
+    simulated.server.failure_modes.vds_largest_answer = max(Counter(day for day, *_ in days(simulated)).values()) - 1
     for _ in range(4):
         harness.poll(after=3600.0)
-    assert archived(harness) == told(world.truth())
+    assert archived(harness) == reported(simulated.truth())
 
 
-def days(world: World) -> list[tuple[str, int]]:
+def days(simulated: SimulatedCloud) -> list[tuple[str, int]]:
     """Return the day and the number of each event."""
-    return [(str(row["Event Date"])[:10], int(str(row["Event Id"]))) for row in world.truth()]
+    return [(str(row["Event Date"])[:10], int(str(row["Event Id"]))) for row in simulated.truth()]
 
 
 @pytest.mark.usefixtures("few_days")
-def test_an_empty_source_is_no_event(harness: RestPollerHarness, world: World) -> None:
-    """A single row of nulls is nothing; what fills the source later is read from its beginning."""
-    world.server.failure_modes.vds_empty = {EVENTS}
+def test_an_empty_source_is_no_event(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
+    """A single row of nulls is empty; rows that fill the source later are read from its beginning."""
+    simulated.server.failure_modes.vds_empty = {EVENTS}
     harness.poll()
     assert archived(harness) == Counter()
     assert harness.values("tableau_up")["admin_insights",] == 1
     assert "is empty" in str(status(harness).note)
-    world.server.failure_modes.vds_empty = set()
+    simulated.server.failure_modes.vds_empty = set()
     harness.poll(after=3600.0)
-    read_all(harness, world)
-    assert archived(harness) == told(world.truth())
+    read_all(harness, simulated)
+    assert archived(harness) == reported(simulated.truth())
 
 
 def status(harness: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
@@ -257,7 +261,7 @@ def status(harness: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
 
 @pytest.mark.usefixtures("few_days")
 @pytest.mark.parametrize(
-    ("switch", "value", "said"),
+    ("switch", "value", "logged"),
     [
         ("vds", "missing", "has no VizQL Data Service"),
         ("vds", "disabled", "is off"),
@@ -267,54 +271,54 @@ def status(harness: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
     ],
 )
 def test_a_fault_costs_admin_insights_alone(
-    harness: RestPollerHarness, world: World, switch: str, value: str, said: str
+    harness: RestPollerHarness, simulated: SimulatedCloud, switch: str, value: str, logged: str
 ) -> None:
-    """The REST API stays up and its assets shown; one line says why, and reading goes on when the fault is over."""
-    setattr(world.server.failure_modes, switch, value)
-    world.server.failure_modes.vds_fail_next = 2 if switch == "vds_fail_code" else 0
+    """The REST API stays up and its assets published; one line has the reason, and reads resume after the fault."""
+    setattr(simulated.server.failure_modes, switch, value)
+    simulated.server.failure_modes.vds_fail_next = 2 if switch == "vds_fail_code" else 0
     with capture_logs() as logs:
         for _ in range(2):
             harness.poll()
     assert harness.values("tableau_up") == {("rest",): 1, ("admin_insights",): 0}
     assert harness.assets()
     lines = [line for line in logs if line["event"] == "Admin Insights was not read"]
-    assert [said in line["error"] for line in lines] == [True]
-    world.server.failure_modes.reset()
+    assert [logged in line["error"] for line in lines] == [True]
+    simulated.server.failure_modes.reset()
     harness.poll(after=7200.0)
-    read_all(harness, world)
-    assert archived(harness) == told(world.truth())
+    read_all(harness, simulated)
+    assert archived(harness) == reported(simulated.truth())
     assert harness.values("tableau_up")["admin_insights",] == 1
 
 
 @pytest.mark.usefixtures("few_days")
-def test_captions_that_are_not_there_are_not_asked_for(harness: RestPollerHarness, world: World) -> None:
+def test_captions_that_are_not_there_are_not_asked_for(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """A caption that has another name today leaves its column empty."""
-    world.server.failure_modes.vds_captions = {"Item Name": "Item Title"}
-    world.server.failure_modes.vds_without = {"Actor License Role", "Total Allowed Licenses"}
+    simulated.server.failure_modes.vds_captions = {"Item Name": "Item Title"}
+    simulated.server.failure_modes.vds_without = {"Actor License Role", "Total Allowed Licenses"}
     harness.poll()
     harness.poll(after=3600.0)
-    assert archived(harness) == told(world.truth())
+    assert archived(harness) == reported(simulated.truth())
     assert harness.query(
         "SELECT count(item_name), count(actor_license_role), count(item_type) > 0 FROM insights_events"
     ) == [(0, 0, True)]
 
 
 @pytest.mark.usefixtures("few_days")
-def test_a_refresh_that_is_not_told(harness: RestPollerHarness, world: World) -> None:
-    """Without the caption of the refresh every day has a read, and what is there is archived once."""
-    world.server.failure_modes.vds_without = {"Admin Insights Published At"}
+def test_a_refresh_that_is_not_reported(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
+    """Without the caption of the refresh every day has a read, and its rows are archived once."""
+    simulated.server.failure_modes.vds_without = {"Admin Insights Published At"}
     harness.poll()
     harness.poll(after=DAY_SECONDS)
-    assert archived(harness) == told(world.truth()) + gone(harness, world)
+    assert archived(harness) == reported(simulated.truth()) + gone(harness, simulated)
 
 
 @pytest.mark.usefixtures("few_days")
-def test_daily_truth(harness: RestPollerHarness, world: World) -> None:
+def test_daily_truth(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """Active users have windows of a day and longer only, which end at the refresh; loads, logins, seats and tokens."""
     harness.poll()
     harness.poll(after=3600.0)
-    events = [row for row in world.truth() if row["Actor User Id"]]
-    refreshed = world.insights.refreshed_at
+    events = [row for row in simulated.truth() if row["Actor User Id"]]
+    refreshed = simulated.insights.refreshed_at
     for name, window in (("1d", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY)):
         since = refreshed - window
         people = {row["Actor User Name"] for row in events if datetime.fromisoformat(str(row["Event Date"])) > since}
@@ -337,11 +341,11 @@ def test_daily_truth(harness: RestPollerHarness, world: World) -> None:
 
 
 @pytest.mark.usefixtures("few_days")
-def test_jobs_of_both_lists_count_once(harness: RestPollerHarness, world: World) -> None:
+def test_jobs_of_both_lists_count_once(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """A job that the REST API lists and Job Performance too is one job."""
     harness.poll()
     harness.poll(after=3600.0)
-    site = next(site for site in world.server.facts() if site.url == SITE)
+    site = next(site for site in simulated.server.facts() if site.url == SITE)
     # The list goes back seven days from the first poll, Job Performance six.
     since = NOW + timedelta(seconds=INTERVAL) - 7 * DAY
     luids = {job.luid for job in site.jobs if job.ended_at and job.created_at > since}
@@ -353,12 +357,12 @@ def test_jobs_of_both_lists_count_once(harness: RestPollerHarness, world: World)
 
 
 @pytest.mark.usefixtures("few_days")
-def test_beside_the_activity_log_nothing_is_counted_twice(world: World, tmp_path: Path) -> None:
+def test_beside_the_activity_log_nothing_is_counted_twice(simulated: SimulatedCloud, tmp_path: Path) -> None:
     """Where the Activity Log is configured Admin Insights counts no requests, logins, users or jobs."""
-    harness = agent(world, tmp_path, "activity_log")
+    harness = agent(simulated, tmp_path, "activity_log")
     harness.poll()
     harness.poll(after=3600.0)
-    assert archived(harness) == told(world.truth())
+    assert archived(harness) == reported(simulated.truth())
     assert [
         harness.query(f"SELECT count(*) FROM {table}") for table in ("cloud_requests", "logins", "background_jobs")
     ] == [[(0,)]] * 3
@@ -369,12 +373,12 @@ def test_beside_the_activity_log_nothing_is_counted_twice(world: World, tmp_path
 
 @pytest.mark.usefixtures("few_days")
 @pytest.mark.parametrize("users", ["pseudonym", "none"])
-def test_privacy(world: World, tmp_path: Path, users: Any) -> None:  # noqa: ANN401 - the option
-    """No name, address or number of a person that may not be stored is in the file; people are counted all the same."""
-    harness = agent(world, tmp_path, privacy=Privacy(users=users))
+def test_privacy(simulated: SimulatedCloud, tmp_path: Path, users: Any) -> None:  # noqa: ANN401 - the option
+    """No name, address or number of a user that may not be stored is in the file; users are counted all the same."""
+    harness = agent(simulated, tmp_path, privacy=Privacy(users=users))
     harness.poll()
     harness.poll(after=3600.0)
-    names = {str(row["Actor User Name"]) for row in world.truth()}
+    names = {str(row["Actor User Name"]) for row in simulated.truth()}
     stored = {
         name for row in harness.query("SELECT actor_user_name, item_owner_email FROM insights_events") for name in row
     }

@@ -1,4 +1,4 @@
-"""A state that several sources tell of is one: as each last said, as long as that holds."""
+"""The state of several sources is merged: each row as its source last reported it, as long as that holds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ LIFETIME = 100.0
 
 
 def part(at: float, *ids: str, **values: object) -> SourceRows:
-    """Return workbooks that a source told of at an instant."""
+    """Return workbooks as reported by a source at an instant."""
     base = {"site": "default", "asset_type": "workbook", **values}
     rows = [{**dict.fromkeys(ARROW_SCHEMA.names), **base, "asset_id": each, "asset_name": each} for each in ids]
     return SourceRows(pa.Table.from_pylist(rows, schema=ARROW_SCHEMA), at, LIFETIME)
@@ -24,42 +24,42 @@ def part(at: float, *ids: str, **values: object) -> SourceRows:
 
 @pytest.fixture
 def merged() -> MergedState:
-    """Return the assembly of assets, to which 12 and 24 hours are promised."""
+    """Return the merged state of assets, with an SLA of 12 and 24 hours."""
     return MergedState(STATE, lambda _: (12.0, 24.0), 3600.0)
 
 
-def shown(merged: MergedState, now: float, family: str = "tableau_asset_info") -> list[Mapping[str, str]]:
+def published(merged: MergedState, now: float, family: str = "tableau_asset_info") -> list[Mapping[str, str]]:
     """Return the labels of the samples of a family at an instant."""
     found = [each.labels for each in merged.at(now) if each.family.name == family]
     return [dict(zip(labels.names, row, strict=True)) for labels in found for row in labels.rows()]
 
 
 def ids(merged: MergedState, now: float) -> set[str]:
-    """Return which assets are shown."""
-    return {labels["asset_id"] for labels in shown(merged, now)}
+    """Return the assets that are published."""
+    return {labels["asset_id"] for labels in published(merged, now)}
 
 
 def test_nothing_yet(merged: MergedState) -> None:
-    """Before any source has told anything, nothing is shown, and there is nothing to audit."""
+    """Before any source has reported, no asset is published, and there is none to audit."""
     assert (list(merged.at(0)), merged.rows(0)) == ([], None)
 
 
 def test_both_sources(merged: MergedState) -> None:
-    """What one source alone knows is shown, what both know once."""
+    """An asset of one source alone is published, one of both once."""
     merged.put("repository", {"": part(0, "a", "b")}, 0)
     merged.put("rest", {"default": part(0, "b", "c")}, 0)
-    assert sorted(labels["asset_id"] for labels in shown(merged, 1)) == ["a", "b", "c"]
+    assert sorted(labels["asset_id"] for labels in published(merged, 1)) == ["a", "b", "c"]
 
 
 def test_the_repository_counts_where_both_say_the_same(merged: MergedState) -> None:
-    """Of two owners the repository's is shown, whichever source was polled last."""
+    """Of two owners the repository's is published, whichever source was polled last."""
     merged.put("rest", {"default": part(0, "a", content_owner="rest")}, 0)
     merged.put("repository", {"": part(0, "a", content_owner="repository")}, 0)
-    assert [labels["content_owner"] for labels in shown(merged, 1)] == ["repository"]
+    assert [labels["content_owner"] for labels in published(merged, 1)] == ["repository"]
 
 
 def test_a_source_that_is_silent_too_long(merged: MergedState) -> None:
-    """What a source said is shown as long as it holds; what the other says goes on."""
+    """A source's rows are published as long as they hold; the other's go on."""
     merged.put("repository", {"": part(0, "a")}, 0)
     merged.put("rest", {"default": part(50, "b")}, 50)
     assert ids(merged, 100) == {"a", "b"}
@@ -69,7 +69,7 @@ def test_a_source_that_is_silent_too_long(merged: MergedState) -> None:
 
 
 def test_a_site_that_fails(merged: MergedState) -> None:
-    """A site that is not told of keeps what it was told of before, until that is too old."""
+    """A site that is not reported retains its earlier rows, until they are too old."""
     merged.put("rest", {"one": part(0, "a"), "two": part(0, "b")}, 0)
     merged.put("rest", {"one": part(80, "c")}, 80)
     assert ids(merged, 90) == {"b", "c"}
@@ -93,11 +93,11 @@ def test_what_did_not_change_is_not_made_again(merged: MergedState) -> None:
 def test_sites_by_number(merged: MergedState) -> None:
     """An asset that does not name its site has the label of its site's number."""
     merged.put("repository", {"": part(0, "a", site=None, site_id=7)}, 0, {7: "marketing"})
-    assert [labels["site"] for labels in shown(merged, 1)] == ["marketing"]
+    assert [labels["site"] for labels in published(merged, 1)] == ["marketing"]
 
 
 def test_what_was_learned_is_shown_at_once(merged: MergedState) -> None:
-    """An interval that the history taught is shown as soon as it is learned, the repository's before others."""
+    """An interval from the history is published as soon as it is known, before the repository's."""
     merged.put("repository", {"": part(0, "a")}, 0)
     for source, seconds in (("rest", 60.0), ("repository", 3600.0)):
         merged.learn(source, pa.table({"asset_id": ["a"], "interval_seconds": [seconds]}), 1)
@@ -107,7 +107,7 @@ def test_what_was_learned_is_shown_at_once(merged: MergedState) -> None:
 
 
 def test_other_promises(merged: MergedState) -> None:
-    """After a reload the next word is judged by the new promises."""
+    """After a reload the next report is judged by the new SLAs."""
     merged.put("repository", {"": part(0, "a")}, 0)
     merged.set_sla(lambda _: (None, None), 3600.0)
     merged.put("repository", {"": part(1, "a")}, 1)
@@ -116,7 +116,7 @@ def test_other_promises(merged: MergedState) -> None:
 
 
 def test_states_that_several_sources_tell_of() -> None:
-    """Those with rows made of an inventory have an assembly; what is switched off has none."""
+    """States with rows made of an inventory are merged; disabled collectors have none."""
     found = discover()
     assert set(merged_states(found, lambda _: (None, None))) == {("assets", 0)}
     assert not merged_states({"users": found["users"]}, lambda _: (None, None))

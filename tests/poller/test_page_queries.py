@@ -1,4 +1,4 @@
-"""What the pages ask of the history: seldom where it is dear, and at nobody's cost but theirs."""
+"""The pages' queries of the history run seldom where they are costly, and their faults affect only them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,21 +29,21 @@ HOUR = "INSERT INTO people_by_hour VALUES (TIMESTAMP '2025-11-19 10:00:00', 1, 7
 
 
 @dataclass
-class Asked:
-    """A history, and what the pages were told of it; the states of ``asked`` are ``dear`` and ``cheap``."""
+class QueriedHistory:
+    """A history, and the answers for the pages; the states of ``queried`` are ``dear`` and ``cheap``."""
 
     queries: PageQueries
     history: History
     answers: PageAnswers
 
     def recall(self, now: float) -> list[float | None]:
-        """Ask, and return when each of both states was answered last."""
+        """Query, and return when each of both states was answered last."""
         self.queries.run({("asked", 0): ROWS, ("asked", 1): ROWS}, {}, now)
         found = [self.answers.of(page).get("repository") for page in ("dear", "cheap")]
         return [None if answer is None else answer.queried_at for answer in found]
 
-    def people(self) -> int:
-        """Return how many lines tell who was there."""
+    def active_users(self) -> int:
+        """Return how many rows have active users."""
         with duckdb.connect(str(self.history.file.path), read_only=True) as connection:
             return len(connection.execute("FROM people_by_hour").fetchall())
 
@@ -55,7 +55,7 @@ class Row:
     id: int
 
 
-def asked(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> Asked:
+def queried(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> QueriedHistory:
     """Return a history that is ready, with a state whose question may be broken, and one whose question is not."""
     states = (
         State(Row, (), "", history=StateHistory(page="dear", page_sql=dear, page_seconds=3600.0)),
@@ -66,12 +66,12 @@ def asked(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> A
     history.prepare(instant(NOW))
     store = StateStore(["repository"], version="0", library="0", started_at=NOW)
     context = PollContext(history, collectors, store, lambda: NOW)
-    return Asked(PageQueries("repository", context), history, context.answers)
+    return QueriedHistory(PageQueries("repository", context), history, context.answers)
 
 
 def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
-    """An answer that is good for an hour is asked for again after an hour, another each time."""
-    there = asked(tmp_path / "history.duckdb")
+    """An answer that is valid for an hour is queried again after an hour, another each time."""
+    there = queried(tmp_path / "history.duckdb")
     assert there.recall(NOW) == [NOW, NOW]
     assert there.recall(NOW + 3599) == [NOW, NOW + 3599]
     assert there.recall(NOW + 3600) == [NOW + 3600, NOW + 3600]
@@ -80,8 +80,8 @@ def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
 
 
 def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
-    """The other questions are answered, the history goes on, and the log says it once."""
-    there = asked(tmp_path / "history.duckdb", "SELECT error($now::VARCHAR) FROM state")
+    """The other queries are answered, the history goes on, and the log has it once."""
+    there = queried(tmp_path / "history.duckdb", "SELECT error($now::VARCHAR) FROM state")
     with capture_logs() as logs:
         assert there.recall(NOW) == [None, NOW]
         assert there.recall(NOW + 3600) == [None, NOW + 3600]
@@ -94,15 +94,15 @@ def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
 def test_what_failed_is_asked_again_with_the_next(tmp_path: Path) -> None:
     """A question that failed does not wait for as long as its answer would have been good."""
     later = instant(NOW + 300).replace(tzinfo=None)
-    there = asked(tmp_path / "history.duckdb", f"SELECT if($now < TIMESTAMP '{later}', error('no'), '') FROM state")
+    there = queried(tmp_path / "history.duckdb", f"SELECT if($now < TIMESTAMP '{later}', error('no'), '') FROM state")
     assert there.recall(NOW) == [None, NOW]
     assert there.recall(NOW + 300) == [NOW + 300, NOW + 300]
     assert there.recall(NOW + 600) == [NOW + 300, NOW + 600]
 
 
 def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
-    """Nobody waits for the file once for each question: the next poll asks them all."""
-    there = asked(tmp_path / "history.duckdb")
+    """No query waits for the file by itself: the next poll runs them all."""
+    there = queried(tmp_path / "history.duckdb")
     with capture_logs() as logs, held(there.history.file.path):
         assert there.recall(NOW) == [None, None]
     assert [line["query"] for line in logs] == ["the file"]
@@ -111,24 +111,24 @@ def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source_at", [None, instant(NOW + 10 * 86400)])
 def test_people_are_forgotten_whatever_is_collected(tmp_path: Path, source_at: object) -> None:
-    """Ten days later nothing tells who was there, whether the source answers or not."""
-    there = asked(tmp_path / "history.duckdb")
+    """Ten days later no row has active users, whether the source answers or not."""
+    there = queried(tmp_path / "history.duckdb")
     with there.history.page_transaction(instant(NOW)) as transaction:
         transaction.connection.execute(HOUR)
     there.queries.forget(NOW, None, exact=False)
-    assert there.people() == 1
+    assert there.active_users() == 1
     later = NOW + timedelta(days=10).total_seconds()
     there.queries.forget(later, source_at, exact=True)  # type: ignore[arg-type]
-    assert there.people() == 0
+    assert there.active_users() == 0
 
 
 def test_forgetting_comes_hourly(tmp_path: Path) -> None:
-    """Between exact polls the file is not opened for it but once an hour; people that are hidden go at once."""
-    there = asked(tmp_path / "history.duckdb", privacy=Privacy(users="none"))
+    """Between exact polls the file is opened for it once an hour; hidden users go at once."""
+    there = queried(tmp_path / "history.duckdb", privacy=Privacy(users="none"))
     there.queries.forget(NOW, None, exact=False)
     with there.history.page_transaction(instant(NOW)) as transaction:
         transaction.connection.execute(HOUR)
     there.queries.forget(NOW + FORGET_SECONDS - 1, None, exact=True)
-    assert there.people() == 1
+    assert there.active_users() == 1
     there.queries.forget(NOW + FORGET_SECONDS, None, exact=False)
-    assert there.people() == 0
+    assert there.active_users() == 0

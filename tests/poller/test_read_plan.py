@@ -1,4 +1,4 @@
-"""How a table is read next, and what is told of it, decided from two sets of signals."""
+"""The mode of the next read of a table, and its incident, decided from two sets of signals."""
 
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -68,21 +68,21 @@ CASES: dict[str, tuple[Position | None, Snapshot, Extent, bool, Mode, list[str]]
 
 @pytest.mark.parametrize("name", CASES)
 def test_decisions(name: str) -> None:
-    """Each combination of signals is read in one way and told as one incident."""
+    """Each combination of signals is read in one mode and reported as one incident."""
     position, snapshot, extent, exact_due, mode, kinds = CASES[name]
     chosen = plan(position, snapshot, extent, COLUMNS, exact_due=exact_due)
     assert (chosen.mode, [incident.kind for incident in chosen.incidents]) == (mode, kinds)
 
 
 def test_statistics_of_another_server_are_not_compared() -> None:
-    """What was inserted is compared only on the server and in the table where it was counted before."""
+    """Inserted rows are compared only on the server and in the table where they were counted before."""
     assert plan(POSITION, _with(relfilenode=4), GONE, COLUMNS, exact_due=True).comparable
     for other in ({"table_oid": 9}, {"node": "10.0.0.2:8060"}, {"postmaster_started_at": "later"}):
         assert not plan(POSITION, _with(relfilenode=4, **other), GONE, COLUMNS, exact_due=True).comparable
 
 
 def test_statistics_of_another_table_begin_with_it() -> None:
-    """The rows of a table put in the place of the first are all counted; what another cluster's held, nobody knows."""
+    """The rows of a replaced table are all counted; those of another cluster are unknown."""
     assert plan(POSITION, _with(table_oid=9, relfilenode=9), GONE, COLUMNS, exact_due=True).replaced
     for other in ({}, {"table_oid": 9, "system_identifier": "8"}):
         assert not plan(POSITION, _with(relfilenode=4, **other), GONE, COLUMNS, exact_due=True).replaced
@@ -105,7 +105,7 @@ def test_columns(name: str) -> None:
 
 
 def test_what_may_be_lost() -> None:
-    """Only ids that nobody can have seen are counted, and only once."""
+    """Only ids that no read can have seen are counted, and only once."""
     assert plan(POSITION, SNAPSHOT, EXTENT, COLUMNS, exact_due=False).possibly_lost == 0
     assert plan(POSITION, SNAPSHOT, Extent(104, 120, holds_newest=False), COLUMNS, exact_due=False).possibly_lost == 3
     assert plan(POSITION, SNAPSHOT, EMPTY, COLUMNS, exact_due=False).possibly_lost == 0

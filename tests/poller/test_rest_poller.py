@@ -1,4 +1,4 @@
-"""The REST API is polled: every asset once, with its true last refresh; what goes wrong is said and never believed."""
+"""Polls of the REST API: every asset once, with its true last refresh; faults are logged and never published."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def harness(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness
 
 
 def expected(company: Company) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the rows of all content that anybody may see, by type and LUID."""
+    """Return the rows of all content that a token may see, by type and LUID."""
     found = {}
     for asset in company.assets:
         if asset.kind not in {"deleted", "archived"}:
@@ -51,7 +51,7 @@ def expected(company: Company) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def test_every_asset_once(harness: RestPollerHarness, company: Company) -> None:
-    """Everything that is there is shown once, whatever its type, site and name."""
+    """Every asset is published once, with any type, site and name."""
     assert harness.poll()
     assert harness.assets().keys() == expected(company).keys()
     names = {key: row["asset_name"] for key, row in harness.assets().items()}
@@ -60,7 +60,7 @@ def test_every_asset_once(harness: RestPollerHarness, company: Company) -> None:
 
 
 def test_hours_are_those_of_the_extract(harness: RestPollerHarness, company: Company) -> None:
-    """Hours count from the last refresh of the extract, full or incremental, to a tenth; what is live has none."""
+    """Hours count from the last refresh of the extract, full or incremental, to a tenth; live content has none."""
     harness.poll()
     hours = {labels[3]: value for labels, value in harness.values("tableau_asset_hours_since_refresh").items()}
     own = {"healthy", "incremental", "failing", "suspended", "disabled", "unscheduled", "private"}
@@ -91,7 +91,7 @@ def test_updated_at_is_not_believed(harness: RestPollerHarness, company: Company
 
 
 def test_without_the_metadata_api(harness: RestPollerHarness) -> None:
-    """Where the Metadata API is off, jobs are asked for, and what even they do not tell is named updated_at."""
+    """Where the Metadata API is off, jobs are requested, and without a job the freshness is named updated_at."""
     harness.server.failure_modes.metadata = "missing"
     assert harness.poll()
     sources = {row["freshness_source"] for row in harness.assets().values()}
@@ -104,7 +104,7 @@ def test_without_the_metadata_api(harness: RestPollerHarness) -> None:
 
 
 def test_jobs_are_looked_up_once(harness: RestPollerHarness) -> None:
-    """What a job was for is asked once, also over a restart; the jobs are remembered in the history."""
+    """The content of a job is requested once, also over a restart; the jobs are stored in the history."""
     harness.server.failure_modes.metadata = "missing"
     harness.server.requests.clear()
     harness.poll()
@@ -122,7 +122,7 @@ def test_jobs_are_looked_up_once(harness: RestPollerHarness) -> None:
 
 
 def test_look_ups_have_a_budget(server: TableauServer, tmp_path: Path) -> None:
-    """No more jobs are looked up in a day than was allowed; the rest follows."""
+    """No more jobs are requested in a day than allowed; the rest follows."""
     harness = RestPollerHarness(server, tmp_path / "history.duckdb", seconds(NOW), look_ups_a_day=5)
     server.failure_modes.metadata = "missing"
     server.requests.clear()
@@ -139,7 +139,7 @@ FailureMode = Callable[[RestPollerHarness], None]
 
 
 def failure_mode(name: str, value: object) -> FailureMode:
-    """Return what switches a failure mode on."""
+    """Return a function that switches a failure mode on."""
     return lambda harness: setattr(harness.server.failure_modes, name, value)
 
 
@@ -159,7 +159,7 @@ NOT_BELIEVED = {
 
 @pytest.mark.parametrize("name", NOT_BELIEVED)
 def test_what_is_not_believed(harness: RestPollerHarness, name: str) -> None:
-    """What is no whole answer is a failure, in one line; what was known is shown until too old; then it recovers."""
+    """An incomplete answer is a failure, in one line; the last state is published until too old; then it recovers."""
     harness.poll()
     before = harness.assets()
     NOT_BELIEVED[name](harness)
@@ -189,7 +189,7 @@ OVERCOME = {
 
 @pytest.mark.parametrize("name", OVERCOME)
 def test_what_is_overcome(harness: RestPollerHarness, name: str) -> None:
-    """What passes by itself, or only makes the answer poorer, is no failure: every asset is there."""
+    """A passing fault, or a poorer answer, is no failure: every asset is there."""
     harness.poll()
     before = harness.assets()
     OVERCOME[name](harness)
@@ -199,7 +199,7 @@ def test_what_is_overcome(harness: RestPollerHarness, name: str) -> None:
 
 
 def test_one_site_fails(harness: RestPollerHarness) -> None:
-    """A site that fails leaves the others theirs, and is said by its name."""
+    """A site that fails leaves the others' state, and is named."""
     harness.poll()
     sites = harness.sites_shown()
     failing = "marketing"
@@ -216,7 +216,7 @@ def test_one_site_fails(harness: RestPollerHarness) -> None:
 
 
 def test_an_emptied_inventory_over_a_restart(harness: RestPollerHarness) -> None:
-    """An agent that was restarted meanwhile does not believe an emptied site either: its history knows better."""
+    """An agent that was restarted meanwhile rejects an emptied site too: its history has the assets."""
     harness.poll()
     harness.poll()
     harness.rest.close()
@@ -242,7 +242,7 @@ def test_the_audit_follows(harness: RestPollerHarness) -> None:
 
 
 def test_the_token_is_told_of(harness: RestPollerHarness) -> None:
-    """Sign-ins, lost sessions and collisions are counted, and whether the token is taken at all."""
+    """Sign-ins, lost sessions and collisions are counted, and whether the token is accepted."""
     harness.poll()
     assert harness.values("tableau_rest_token_accepted") == {(): 1}
     assert harness.values("tableau_rest_sign_ins_total") == {(): 1}
@@ -254,7 +254,7 @@ def test_the_token_is_told_of(harness: RestPollerHarness) -> None:
 
 
 def test_a_token_that_expired(harness: RestPollerHarness) -> None:
-    """A token that is not taken any more is said in one line that tells what to do, and the source is down."""
+    """A revoked token is one line that names the remedy, and the source is down."""
     harness.poll()
     harness.server.failure_modes.tokens_expired = {"exporter"}
     harness.server.collide()
@@ -265,7 +265,7 @@ def test_a_token_that_expired(harness: RestPollerHarness) -> None:
 
 
 def test_refreshes_teach_an_interval(harness: RestPollerHarness, company: Company) -> None:
-    """What the API told of refreshes, poll after poll, becomes the interval of the asset."""
+    """Refreshes reported by the API, poll after poll, become the interval of the asset."""
     harness.server.failure_modes.metadata = "missing"
     harness.poll()
     harness.poll(after=2 * HOUR)
@@ -284,20 +284,20 @@ def slowly(harness: RestPollerHarness, seconds: float) -> None:
 
 
 def test_polls_that_take_long(harness: RestPollerHarness) -> None:
-    """However long a poll takes, what it told is shown until the next one can have ended; and it is said."""
+    """The state of a long poll is published until the next one can have ended; and its duration is logged."""
     slowly(harness, 4 * INTERVAL)
     with capture_logs() as logs:
         harness.poll()
         harness.poll()
-    shown = harness.assets()
-    assert shown
+    published = harness.assets()
+    assert published
     harness.now += INTERVAL + 4 * INTERVAL
-    assert harness.assets() == shown
+    assert harness.assets() == published
     assert [log["event"] for log in logs if "rest.poll_interval" in log["event"]] != []
 
 
 def test_the_first_poll_is_logged(harness: RestPollerHarness) -> None:
-    """One line says how many sites and assets the first poll found, and in how long; no later poll does."""
+    """One line has the number of sites and assets of the first poll, and its duration; no later poll has it."""
     slowly(harness, 7.25)
     with capture_logs() as logs:
         harness.poll()
@@ -309,7 +309,7 @@ def test_the_first_poll_is_logged(harness: RestPollerHarness) -> None:
 
 
 def test_polls_that_take_long_are_one_line(harness: RestPollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long each takes is no news; that they are short again is."""
+    """A long poll is logged once; that polls are short again is."""
     spans = iter((INTERVAL + 1, INTERVAL + 2, INTERVAL + 3, 1.0, 1.0))
 
     def timed(known: pa.Table, budget: int) -> Iterator[SiteResult]:
@@ -321,12 +321,14 @@ def test_polls_that_take_long_are_one_line(harness: RestPollerHarness, monkeypat
     with capture_logs() as logs:
         for _ in range(5):
             harness.poll()
-    said = [(log["log_level"], log["event"].partition(" rest.")[0]) for log in logs if "poll_interval" in log["event"]]
-    assert said == [("warning", "a poll lasts longer than"), ("info", "a poll ends within")]
+    logged = [
+        (log["log_level"], log["event"].partition(" rest.")[0]) for log in logs if "poll_interval" in log["event"]
+    ]
+    assert logged == [("warning", "a poll lasts longer than"), ("info", "a poll ends within")]
 
 
 def warned(logs: list[Any]) -> list[str]:
-    """Return what was warned of, or worse."""
+    """Return the log's events of level warning and above."""
     return [log["event"] for log in logs if log["log_level"] in {"warning", "error"}]
 
 
@@ -347,7 +349,7 @@ def test_every_site_fails(harness: RestPollerHarness) -> None:
 
 
 def test_an_outage_that_begins_in_a_poll(harness: RestPollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What sites lack because the API fell silent in the midst of a poll is no line of its own: the outage has one."""
+    """Faults of sites because the API went down during a poll are no lines of their own: the outage has one."""
     harness.poll()
     polled = harness.rest.poll
 
@@ -367,7 +369,7 @@ def test_an_outage_that_begins_in_a_poll(harness: RestPollerHarness, monkeypatch
 
 
 def test_a_part_that_is_always_silent(harness: RestPollerHarness) -> None:
-    """What the last site lacks is logged with the second poll that ends so: that is no outage of the API."""
+    """Faults of the last site are logged with the second poll that ends so: that is no outage of the API."""
     harness.poll()
     harness.server.failure_modes.affected, harness.server.failure_modes.close_next = (
         {"tasks", "flow_tasks", "linked_tasks"},
@@ -393,7 +395,7 @@ def test_a_part_that_is_always_silent(harness: RestPollerHarness) -> None:
 
 
 def test_a_history_that_is_busy(harness: RestPollerHarness) -> None:
-    """What cannot be written is shown all the same, said and counted, and written when that is possible again."""
+    """Rows that cannot be written are published, logged and counted, and written when that is possible again."""
     harness.poll()
     with harness.held():
         harness.server.failure_modes.reset()
@@ -409,7 +411,7 @@ def test_a_history_that_is_busy(harness: RestPollerHarness) -> None:
 
 
 def test_a_defect_of_ours(harness: RestPollerHarness) -> None:
-    """A poll that ends for a reason that nobody foresaw is a failure of what it should have told."""
+    """A poll that ends with an unexpected error is a failure of all its collectors."""
     harness.poll()
     harness.poller._publish_bug("internal error: KeyError")
     assert harness.status().error == "internal error: KeyError"
@@ -418,7 +420,7 @@ def test_a_defect_of_ours(harness: RestPollerHarness) -> None:
 
 
 def test_look_ups_count_whatever_becomes_of_them(server: TableauServer, tmp_path: Path) -> None:
-    """Look-ups of a site that fails afterwards are spent, and what they found is not asked for again."""
+    """Job requests of a site that fails afterwards are spent, and their answers are not requested again."""
     harness = RestPollerHarness(server, tmp_path / "history.duckdb", seconds(NOW), look_ups_a_day=30)
     server.failure_modes.metadata = "missing"
     server.failure_modes.html_login_page = {"tasks"}
@@ -431,7 +433,7 @@ def test_look_ups_count_whatever_becomes_of_them(server: TableauServer, tmp_path
 
 
 def test_a_session_is_closed(harness: RestPollerHarness) -> None:
-    """Whoever is told to stop signs out: an open session counts against its user's."""
+    """A stopped poller signs out: an open session counts against its user's."""
     harness.poll()
     harness.server.requests.clear()
     harness.context.stopped.set()
@@ -440,7 +442,7 @@ def test_a_session_is_closed(harness: RestPollerHarness) -> None:
 
 
 def test_nothing_to_tell(server: TableauServer, tmp_path: Path) -> None:
-    """Where everything that the API could tell is switched off, it is not asked."""
+    """Where all collectors of the API are disabled, it is not polled."""
     harness = RestPollerHarness(server, tmp_path / "history.duckdb", seconds(NOW), collectors={})
     server.requests.clear()
     assert harness.poll()
@@ -449,7 +451,7 @@ def test_nothing_to_tell(server: TableauServer, tmp_path: Path) -> None:
 
 
 def test_other_sites_after_a_reload(harness: RestPollerHarness) -> None:
-    """What a source told is forgotten at once where another is asked from now on."""
+    """The rows of a disabled source are dropped at once where another is read from now on."""
     harness.poll()
     assert harness.assets()
     harness.merged.forget("rest")

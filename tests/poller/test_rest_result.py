@@ -1,4 +1,4 @@
-"""No more jobs are looked up in a day than was allowed, also over a restart."""
+"""No more jobs are requested in a day than allowed, also over a restart."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ def jobs(count: int, first: int = 0) -> pa.Table:
 
 
 def test_what_was_spent_is_missing() -> None:
-    """Each look-up costs one for a day, also one that found no asset; old jobs are forgotten."""
+    """Each request costs one for a day, also one without an asset; old jobs are forgotten."""
     look_ups = JobLookupBudget(10)
     look_ups.add(jobs(4), 4, NOW)
     look_ups.add(jobs(2, 4), 3, NOW + 100.0)
@@ -31,7 +31,7 @@ def test_what_was_spent_is_missing() -> None:
 
 
 def test_a_restart_gives_nothing_back() -> None:
-    """What was looked up before a restart counts as if it were just now."""
+    """Requests from before a restart count as if they were just made."""
     look_ups = JobLookupBudget(10)
     look_ups.restore(jobs(50), 8, 0.0)
     assert (look_ups.remaining(0.0), look_ups.known.num_rows) == (2, 50)

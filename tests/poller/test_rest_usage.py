@@ -1,4 +1,4 @@
-"""What the REST API reports of users, content, jobs and views, where no better source does."""
+"""Users, content, jobs and views from the REST API, where no better source has them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -44,7 +44,7 @@ def job(luid: str, status: str, created: datetime, started: datetime | None, end
     )
 
 
-class World:
+class SimulatedSite:
     """One site, whose jobs and views are those that a test sets."""
 
     def __init__(self) -> None:
@@ -63,15 +63,15 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
+def simulated() -> SimulatedSite:
     """A small site."""
-    return World()
+    return SimulatedSite()
 
 
 @pytest.fixture
-def server(world: World) -> Iterator[TableauServer]:
+def server(simulated: SimulatedSite) -> Iterator[TableauServer]:
     """It over HTTP."""
-    with TableauServer(Estate(lambda: world.facts).plain()) as running:
+    with TableauServer(Estate(lambda: simulated.facts).plain()) as running:
         yield running
 
 
@@ -87,7 +87,7 @@ def agent(server: TableauServer, path: Path, *sources: str) -> RestPollerHarness
 
 @pytest.fixture
 def harness(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness]:
-    """An agent that knows Tableau by its REST API alone."""
+    """An agent that has the REST API alone."""
     made = agent(server, tmp_path)
     yield made
     made.rest.close()
@@ -100,38 +100,42 @@ def again(harness: RestPollerHarness) -> None:
     harness.restart()
 
 
-def test_users_by_site_role(harness: RestPollerHarness, world: World) -> None:
+def test_users_by_site_role(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """Each user of the list counts under the role as the repository displays it."""
-    users = [user._replace(role=role) for user, role in zip(world.facts[0].users, ROLES, strict=False)]
-    world.facts = (world.facts[0]._replace(users=users),)
+    users = [user._replace(role=role) for user, role in zip(simulated.facts[0].users, ROLES, strict=False)]
+    simulated.facts = (simulated.facts[0]._replace(users=users),)
     assert harness.poll()
-    site = world.facts[0].url or "default"
-    shown = {"Creator": 2, "Explorer (can publish)": 1, "Site Administrator Creator": 1}
-    assert harness.values("tableau_users") == {(site, role): count for role, count in shown.items()}
+    site = simulated.facts[0].url or "default"
+    published = {"Creator": 2, "Explorer (can publish)": 1, "Site Administrator Creator": 1}
+    assert harness.values("tableau_users") == {(site, role): count for role, count in published.items()}
 
 
 ROLES = ("Creator", "Creator", "ExplorerCanPublish", "SiteAdministratorCreator")
 
 
-def test_a_list_that_tableau_miscounts(harness: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_a_list_that_tableau_miscounts(
+    harness: RestPollerHarness, server: TableauServer, simulated: SimulatedSite
+) -> None:
     """Tableau may count a user that it never lists: those who came twice are counted, one that left is not."""
     server.estate.oddities = replace(server.estate.oddities, promised=frozenset({"users", "projects"}))
     harness.poll()
     assert harness.values("tableau_users") == {}
     harness.poll()
-    assert sum(harness.values("tableau_users").values()) == len(world.facts[0].users)
-    world.facts = (world.facts[0]._replace(users=world.facts[0].users[1:]),)
+    assert sum(harness.values("tableau_users").values()) == len(simulated.facts[0].users)
+    simulated.facts = (simulated.facts[0]._replace(users=simulated.facts[0].users[1:]),)
     harness.poll()
     harness.poll()
-    assert sum(harness.values("tableau_users").values()) == len(world.facts[0].users)
-    assert harness.values("tableau_content")[world.facts[0].url or "default", "project"] == len(world.facts[0].projects)
+    assert sum(harness.values("tableau_users").values()) == len(simulated.facts[0].users)
+    assert harness.values("tableau_content")[simulated.facts[0].url or "default", "project"] == len(
+        simulated.facts[0].projects
+    )
 
 
-def test_content_of_the_site(harness: RestPollerHarness, world: World) -> None:
+def test_content_of_the_site(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """Every kind of content is counted, the views by the total of their list; sizes in megabytes are left out."""
-    world.set_views(("v1", 3), ("v2", 4))
+    simulated.set_views(("v1", 3), ("v2", 4))
     assert harness.poll()
-    site = world.facts[0]
+    site = simulated.facts[0]
     counts = {
         "workbook": len(site.workbooks),
         "datasource": len(site.datasources),
@@ -167,17 +171,17 @@ def test_a_list_that_fails_costs_what_it_alone_says(
     server.failure_modes.reset()
 
 
-def test_a_job_is_counted_once_when_it_is_done(harness: RestPollerHarness, world: World) -> None:
+def test_a_job_is_counted_once_when_it_is_done(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """A job is seen waiting, running and done; repeated polls and restarts count it once, with its times."""
-    world.set_jobs(job("j1", "Pending", NOW, None, None))
+    simulated.set_jobs(job("j1", "Pending", NOW, None, None))
     harness.poll()
-    site = world.facts[0].url or "default"
+    site = simulated.facts[0].url or "default"
     assert (harness.values(WAITING), harness.values(RUNNING)) == ({(site, KIND): 1}, {(site, KIND): 0})
-    world.set_jobs(job("j1", "InProgress", NOW, NOW + MINUTE, None))
+    simulated.set_jobs(job("j1", "InProgress", NOW, NOW + MINUTE, None))
     harness.poll()
     assert (harness.values(WAITING), harness.values(RUNNING)) == ({(site, KIND): 0}, {(site, KIND): 1})
     assert harness.values(FINISHED) == {}
-    world.set_jobs(job("j1", "Success", NOW, NOW + MINUTE, NOW + 5 * MINUTE))
+    simulated.set_jobs(job("j1", "Success", NOW, NOW + MINUTE, NOW + 5 * MINUTE))
     for _ in range(3):
         harness.poll()
         again(harness)
@@ -191,34 +195,36 @@ def test_a_job_is_counted_once_when_it_is_done(harness: RestPollerHarness, world
 KIND = "refresh_extracts"
 
 
-def test_outcomes(harness: RestPollerHarness, world: World) -> None:
+def test_outcomes(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """Each outcome has its name; a result that no source lists is archived and not counted."""
     results = ("Success", "Failed", "Cancelled", "Evaporated")
-    world.set_jobs(*(job(f"j{result}", result, NOW, NOW, NOW + MINUTE) for result in results))
+    simulated.set_jobs(*(job(f"j{result}", result, NOW, NOW, NOW + MINUTE) for result in results))
     harness.poll()
-    site = world.facts[0].url or "default"
+    site = simulated.facts[0].url or "default"
     outcomes = ("success", "failure", "cancelled")
     assert harness.values(FINISHED) == {(site, KIND, outcome): 1 for outcome in outcomes}
     assert harness.query("SELECT count(*) FROM background_jobs") == [(4,)]
 
 
-def test_a_job_that_ends_after_days_is_not_missed(harness: RestPollerHarness, world: World) -> None:
-    """Later polls list what was created since the oldest job that is not done, however many end meanwhile."""
+def test_a_job_that_ends_after_days_is_not_missed(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
+    """Later polls list the jobs created since the oldest one that is not done, however many end meanwhile."""
     slow = job("slow", "InProgress", NOW, NOW, None)
-    world.set_jobs(slow)
+    simulated.set_jobs(slow)
     harness.poll()
     for number in range(3):
-        world.set_jobs(slow, job(f"j{number}", "Success", NOW + number * MINUTE, NOW, NOW + (number + 1) * MINUTE))
+        simulated.set_jobs(slow, job(f"j{number}", "Success", NOW + number * MINUTE, NOW, NOW + (number + 1) * MINUTE))
         harness.poll(after=86_400.0)
-    world.set_jobs(slow._replace(status="Failed", ended_at=NOW + timedelta(days=3)))
+    simulated.set_jobs(slow._replace(status="Failed", ended_at=NOW + timedelta(days=3)))
     harness.poll(after=INTERVAL)
-    site = world.facts[0].url or "default"
+    site = simulated.facts[0].url or "default"
     assert harness.values(FINISHED) == {(site, KIND, "success"): 3, (site, KIND, "failure"): 1}
 
 
-def test_polls_do_not_list_all_jobs_again(harness: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_polls_do_not_list_all_jobs_again(
+    harness: RestPollerHarness, server: TableauServer, simulated: SimulatedSite
+) -> None:
     """Where nothing waits or runs a poll lists the jobs of the last hour alone."""
-    world.set_jobs(job("j1", "Success", NOW - 5 * timedelta(days=1), NOW, NOW))
+    simulated.set_jobs(job("j1", "Success", NOW - 5 * timedelta(days=1), NOW, NOW))
     harness.poll()
     harness.poll()
     listed = [query for kind, query in lists_of(server) if kind == "jobs"]
@@ -230,21 +236,23 @@ def lists_of(server: TableauServer) -> list[tuple[str, str]]:
     return [(call.kind, unquote(call.target)) for call in server.seen]
 
 
-def test_rows_wait_for_a_history_that_is_held(harness: RestPollerHarness, world: World) -> None:
+def test_rows_wait_for_a_history_that_is_held(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """Jobs that could not be written are written by a later poll, though the list has forgotten them."""
     harness.poll()
-    world.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE))
+    simulated.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE))
     with harness.held():
         harness.poll()
-    world.set_jobs()
+    simulated.set_jobs()
     harness.poll()
-    assert harness.values(FINISHED) == {(world.facts[0].url or "default", KIND, "success"): 1}
+    assert harness.values(FINISHED) == {(simulated.facts[0].url or "default", KIND, "success"): 1}
 
 
 @pytest.mark.parametrize("source", ["repository", "activity_log"])
-def test_a_better_source_counts_jobs_alone(server: TableauServer, tmp_path: Path, world: World, source: str) -> None:
+def test_a_better_source_counts_jobs_alone(
+    server: TableauServer, tmp_path: Path, simulated: SimulatedSite, source: str
+) -> None:
     """Beside a repository or an Activity Log the list of jobs is not read."""
-    world.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE))
+    simulated.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE))
     harness = agent(server, tmp_path, source)
     harness.poll()
     assert harness.values(FINISHED) == {}
@@ -253,31 +261,33 @@ def test_a_better_source_counts_jobs_alone(server: TableauServer, tmp_path: Path
     harness.rest.close()
 
 
-def test_total_counts_of_views_never_fall(harness: RestPollerHarness, world: World) -> None:
+def test_total_counts_of_views_never_fall(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """A view that is published anew counts on, one whose total falls does not count down, and restarts add nothing."""
-    site = world.facts[0].url or "default"
-    shown = []
+    site = simulated.facts[0].url or "default"
+    published = []
     for totals in ([("v1", 10)], [("v1", 15)], [("v1", 5)], [("v1", 8)], [("v2", 4)], [("v2", 4), ("v3", 1)]):
-        world.set_views(*totals)
+        simulated.set_views(*totals)
         harness.poll(after=3600.0)
         again(harness)
         harness.poll(after=1.0)
-        shown.append(harness.values(TOTALS)[site, "Sales", "Overview"])
-    assert shown == [10, 15, 15, 18, 22, 23]
+        published.append(harness.values(TOTALS)[site, "Sales", "Overview"])
+    assert published == [10, 15, 15, 18, 22, 23]
 
 
-def test_total_counts_are_read_once_an_hour(harness: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_total_counts_are_read_once_an_hour(
+    harness: RestPollerHarness, server: TableauServer, simulated: SimulatedSite
+) -> None:
     """A list of a thousand views a page is no business of each poll."""
-    world.set_views(("v1", 10))
+    simulated.set_views(("v1", 10))
     for _ in range(13):
         harness.poll()
     assert sum("includeUsageStatistics" in address for _, address in lists_of(server)) == 2
 
 
-def test_the_history_agrees_with_itself(harness: RestPollerHarness, world: World) -> None:
-    """What the REST API reported stands in tables, ledgers and counters alike."""
-    world.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE), job("j2", "Failed", NOW, NOW, NOW + MINUTE))
-    world.set_views(("v1", 10))
+def test_the_history_agrees_with_itself(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
+    """Rows of the REST API are in tables, ledgers and counters alike."""
+    simulated.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE), job("j2", "Failed", NOW, NOW, NOW + MINUTE))
+    simulated.set_views(("v1", 10))
     harness.poll()
     events = [events for collector in COLLECTORS.values() for events in collector.archived]
     assert all(verdict.ok for verdict in verify(harness.file, events))

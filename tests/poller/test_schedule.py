@@ -1,4 +1,4 @@
-"""The pauses between polls: as asked while all is well, longer and longer after failures, never the same for two."""
+"""The intervals of polls: as configured in normal operation, longer after failures, never the same for two."""
 
 import random
 
@@ -33,17 +33,17 @@ def test_failures_make_it_longer(interval: float, failures: int, longest: float)
     ("took", "interval"), [(0.0, 300.0), (1.9, 300.0), (15.0, 300.0), (30.0, 600.0), (90.0, 1800.0), (9999.0, 3600.0)]
 )
 def test_at_most_a_twentieth_of_the_time(took: float, interval: float) -> None:
-    """What takes a second is read as often as asked; what takes a minute every twenty; nothing rarer than hourly."""
+    """A read of a second retains its interval; one of a minute runs every twenty; none is rarer than hourly."""
     assert exact_interval(300.0, took) == interval
 
 
 def test_what_was_asked_for_is_never_shortened() -> None:
-    """Who asks for a reading every two hours gets no more."""
+    """A configured interval of two hours is not shortened."""
     assert exact_interval(7200.0, 600.0) == 7200.0
 
 
 def test_due() -> None:
-    """What was never done is due, then again after its time, and when the clock went back."""
+    """A job that never ran is due, then again after its interval, and when the clock went back."""
     assert Due(60.0).at(0.0)
     due = Due(60.0, done_at=1000.0)
     assert not due.at(1000.0)

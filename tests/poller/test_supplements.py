@@ -1,4 +1,4 @@
-"""Only the lists of assets may fail a site: whatever goes wrong beside them costs what it alone says, and no asset."""
+"""Only the lists of assets may fail a site: any other fault costs its own fields, and no asset."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -35,8 +35,8 @@ FAULTS = (
 KNOWN = ("connection", "last_refresh_at", "project", "content_owner", "consecutive_failures", "suspended", "tags")
 
 
-class World:
-    """A Tableau whose extracts and flows are refreshed when a test says so; ``facts`` are those of now."""
+class SimulatedTableau:
+    """A Tableau whose extracts and flows are refreshed by a test; ``facts`` are the present ones."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -84,7 +84,7 @@ class World:
 
 
 def truth(facts: Facts) -> dict[tuple[str, str], datetime | None]:
-    """Return when the stalest data of each asset was refreshed; None for what is live or never ran."""
+    """Return when the stalest data of each asset was refreshed; None for live assets or those that never ran."""
     found: dict[tuple[str, str], datetime | None] = {}
     for site in facts:
         published = {item.luid: item for item in site.datasources}
@@ -113,15 +113,15 @@ def _extracts(
 
 
 @pytest.fixture
-def world() -> World:
+def simulated() -> SimulatedTableau:
     """A small Tableau with two sites and every oddity."""
-    return World()
+    return SimulatedTableau()
 
 
 @pytest.fixture
-def server(world: World) -> Iterator[TableauServer]:
+def server(simulated: SimulatedTableau) -> Iterator[TableauServer]:
     """It over HTTP."""
-    with TableauServer(Estate(lambda: world.facts)) as running:
+    with TableauServer(Estate(lambda: simulated.facts)) as running:
         yield running
 
 
@@ -176,7 +176,7 @@ def test_each_fault_meets_three_lists() -> None:
 
 @pytest.mark.parametrize("kind", SUPPLEMENTS)
 def test_a_supplement_takes_no_asset_down(harness: RestPollerHarness, server: TableauServer, kind: str) -> None:
-    """Whatever fails: no asset is lost, made fresher, or loses what was known of it, nor by a restart meanwhile."""
+    """Under any fault no asset is lost, made fresher, or loses its known freshness, nor by a restart meanwhile."""
     harness.timeout = 5.0
     harness.poll()
     before = harness.assets()
@@ -230,20 +230,20 @@ def faults_of(random: Random, server: TableauServer) -> str:
 
 @pytest.mark.parametrize("seed", range(times(2, 200)))
 def test_hours_fall_only_by_a_refresh(
-    harness: RestPollerHarness, server: TableauServer, world: World, seed: int
+    harness: RestPollerHarness, server: TableauServer, simulated: SimulatedTableau, seed: int
 ) -> None:
     """Random good, partial, throttled, empty and late answers: no asset is ever fresher than it is, or than before."""
     random, course = Random(seed), list[str]()
     before: dict[tuple[str, str], float] = {}
     for _ in range(25):
         for _ in range(random.randrange(4)):
-            world.refresh(random)
+            simulated.refresh(random)
         course.append(faults_of(random, server))
         if random.random() < 0.15:
             again(harness)
             course.append("restart")
         harness.poll(after=random.choice((60.0, 300.0, 7200.0)))
-        world.now = datetime.fromtimestamp(harness.now, UTC).replace(tzinfo=None)
+        simulated.now = datetime.fromtimestamp(harness.now, UTC).replace(tzinfo=None)
         true, found = truth(server.facts()), harness.assets()
         assert found.keys() == true.keys(), course
         rows = harness.merged.rows(harness.now)
@@ -259,11 +259,11 @@ def test_hours_fall_only_by_a_refresh(
                 assert harness.now - real <= 12 * 3600, (key, course)
             unsure = row["connection"] is None and key[0] != "flow"
             if row["freshness_source"] in {"metadata", "job", "created"} and not (unsure and key not in before):
-                shown = seconds(row["last_refresh_at"])  # type: ignore[arg-type]
+                rendered = seconds(row["last_refresh_at"])  # type: ignore[arg-type]
                 assert real is not None, (key, course)
-                assert shown <= real, (key, row, course)
-                assert shown >= before.get(key, shown), (key, row, course)
-                before[key] = shown
+                assert rendered <= real, (key, row, course)
+                assert rendered >= before.get(key, rendered), (key, row, course)
+                before[key] = rendered
             else:
                 assert key not in before, (key, row, course)
 
@@ -308,15 +308,15 @@ def test_a_site_that_fails_keeps_its_series(harness: RestPollerHarness, server: 
 
 
 def test_a_refresh_is_remembered_without_an_end(
-    harness: RestPollerHarness, server: TableauServer, world: World
+    harness: RestPollerHarness, server: TableauServer, simulated: SimulatedTableau
 ) -> None:
     """A flow that ran a month ago, and an extract whose job Tableau has forgotten, are as old as they are."""
     server.failure_modes.metadata = "missing"
-    world.refresh(Random(3))
+    simulated.refresh(Random(3))
     harness.poll()
     before = {key: row["last_refresh_at"] for key, row in harness.assets().items() if row["freshness_source"] == "job"}
     assert {key[0] for key in before} >= {"flow"}
-    world.facts = tuple(site._replace(jobs=(), flow_runs=()) for site in world.facts)
+    simulated.facts = tuple(site._replace(jobs=(), flow_runs=()) for site in simulated.facts)
     again(harness)
     harness.poll(after=32 * 86_400.0)
     found = harness.assets()
@@ -326,17 +326,17 @@ def test_a_refresh_is_remembered_without_an_end(
 
 
 def test_what_is_remembered_and_what_is_forgotten(
-    harness: RestPollerHarness, server: TableauServer, world: World
+    harness: RestPollerHarness, server: TableauServer, simulated: SimulatedTableau
 ) -> None:
-    """What is listed is remembered for ever, and the hidden sources of listed workbooks; what is gone, for a month."""
+    """Listed assets are remembered for ever, and the hidden sources of listed workbooks; removed ones, for a month."""
     harness.poll()
-    gone = {item.luid for site in world.facts for item in site.flows}
-    hidden = {item.luid for site in world.facts for item in site.datasources}
-    used = {source.published for site in world.facts for book in site.workbooks for source in book.sources} - {None}
+    gone = {item.luid for site in simulated.facts for item in site.flows}
+    hidden = {item.luid for site in simulated.facts for item in site.datasources}
+    used = {source.published for site in simulated.facts for book in site.workbooks for source in book.sources} - {None}
     known = {
         row["asset_id"]: row["last_refresh_at"] for row in harness.assets().values() if row["asset_type"] == "workbook"
     }
-    world.facts = tuple(site._replace(flows=(), flow_runs=(), datasources=()) for site in world.facts)
+    simulated.facts = tuple(site._replace(flows=(), flow_runs=(), datasources=()) for site in simulated.facts)
     server.failure_modes.metadata_throttle_next = 10_000
     for _ in range(5):
         harness.poll(after=7 * 86_400.0)
@@ -350,7 +350,7 @@ def test_what_is_remembered_and_what_is_forgotten(
 
 
 def test_the_history_that_cannot_be_read(harness: RestPollerHarness, server: TableauServer) -> None:
-    """Then nothing is known of earlier refreshes, so the last change of anything is not taken for one."""
+    """Without earlier refreshes the last change of content is not counted as one."""
     harness.poll()
     again(harness)
     server.failure_modes.metadata_throttle_next = 100

@@ -1,4 +1,4 @@
-"""The watchdog: which polls it reports, how often, and with what."""
+"""The watchdog: the polls that it reports, how often, and its stacks."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ class Watched:
         self.changes.append(current is not None and current.stuck)
 
     def look_for(self, seconds: float, moved: Callable[[], None] = lambda: None) -> None:
-        """Look again and again for so long; ``moved`` happens before each look."""
+        """Run the check repeatedly for so long; ``moved`` happens before each."""
         with capture_logs() as logs:
             for _ in range(round(seconds / CHECK_SECONDS)):
                 moved()
@@ -65,7 +65,7 @@ class Watched:
 
 @pytest.fixture
 def watched() -> Watched:
-    """A watchdog that has not looked yet."""
+    """A watchdog that has not run yet."""
     return Watched()
 
 
@@ -130,7 +130,7 @@ def test_the_pause_between_polls_is_no_poll(watched: Watched) -> None:
 
 
 def test_a_stopped_process_was_not_stuck(watched: Watched) -> None:
-    """What passed while the whole process was stopped says nothing about a poll."""
+    """Time while the whole process was stopped does not count for a poll."""
     with watched.polls["repository"].poll(0.0):
         watched.look_for(CHECK_SECONDS)
         watched.now += 100 * LIMIT
@@ -184,7 +184,7 @@ def test_a_report_is_bounded() -> None:
 
 
 def test_an_interpreter_that_runs_no_python_code_is_reported() -> None:
-    """Native code that holds the interpreter's lock keeps the watchdog from looking: the stacks come on stderr."""
+    """Native code that holds the interpreter's lock stops the watchdog: the stacks come on stderr."""
     command = [sys.executable, "-c", HOLDS_THE_LOCK]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr

@@ -1,4 +1,4 @@
-"""What a repository lacks of what a statement would read, without any repository."""
+"""Columns and tables that a repository lacks for a statement, without any repository."""
 
 from exporter.collector import relation
 from exporter.repository.catalog import Catalog, archivable
@@ -19,14 +19,14 @@ def test_what_not_every_server_has_is_not_missed() -> None:
 
 
 def test_columns_called_like_secrets() -> None:
-    """A column that Tableau may add is archived unless its name speaks of a secret, in whatever case."""
+    """A column that Tableau may add is archived unless its name suggests a secret, in any case."""
     secret = ("api_key", "ApiKey", "jwt", "user_jwt", "passwd", "credential_luid", "Authorization", "bearer", "ticket")
     ordinary = ("id", "authoring_mode", "author", "is_private", "currentsheet", "vizql_session")
     assert archivable(dict.fromkeys([*secret, *ordinary], "text")).keys() == set(ordinary)
 
 
 def test_what_a_version_never_had_is_not_missed() -> None:
-    """A newer column is missing only where it may not be read, or where later columns show that it has gone."""
+    """A newer column is missing only where it may not be read, or where later columns prove that it has gone."""
     flows = relation("flows", "id bigint", newer={"2025.3": "state text"})
     books = relation("workbooks", "id bigint", newer={"2021.2": "is_deleted boolean"})
     columns = {"flows": {"id": "integer"}, "workbooks": {"id": "integer"}}

@@ -1,4 +1,4 @@
-"""What a real PostgreSQL refuses: one line with the host, the server's words and what to do, without a secret."""
+"""Refusals of a real PostgreSQL: one line with the host, the server's message and the remedy, without a secret."""
 
 import threading
 import time
@@ -13,8 +13,8 @@ from exporter.errors import SourceError, SourceUnreachable
 from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from exporter.repository.connection import Connection, connect
 from exporter.repository.errors import connection_error
-from tests.repository.attempts import ENABLE, Case, failure
 from tests.repository.conftest import CONNECTIONS, PASSWORD
+from tests.repository.failed_connection import ENABLE, Case, failure
 from tests.support.components import require
 
 PATIENCE_SECONDS = 30.0
@@ -67,7 +67,7 @@ CASES = {
 
 @contextmanager
 def access(server: Postgres, lines: str) -> Iterator[None]:
-    """Let nobody in but the superuser, and those of these lines of pg_hba.conf."""
+    """Admit only the superuser, and the users of these lines of pg_hba.conf."""
     file = server.data / "pg_hba.conf"
     before = file.read_text()
     _write_access(server, f"host all postgres all scram-sha-256\n{lines}\n")
@@ -94,13 +94,13 @@ def _write_access(server: Postgres, text: str) -> None:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_login_that_is_refused(case: Case, server: Postgres) -> None:
-    """Each refusal of a real server is one line with the server's words and with what to do."""
+    """Each refusal of a real server is one line with the server's message and the remedy."""
     _refused(case, server)
 
 
 @pytest.mark.parametrize("case", TLS_CASES.values(), ids=TLS_CASES.keys())
 def test_a_login_that_is_refused_for_tls(case: Case, postgres15: Postgres) -> None:
-    """Each refusal of a real server that has to do with TLS says which ``repository.sslmode`` may help."""
+    """Each refusal of a real server that concerns TLS names the ``repository.sslmode`` that may help."""
     _refused(case, postgres15)
 
 
@@ -113,7 +113,7 @@ def _refused(case: Case, server: Postgres) -> None:
 
 
 def test_all_connections_are_taken(server: Postgres) -> None:
-    """A server without a free connection is unreachable for now; the line says where to look."""
+    """A server without a free connection is unreachable for now; the line names the settings to check."""
     with ExitStack() as others:
         for _ in range(CONNECTIONS):
             try:
@@ -175,7 +175,7 @@ def test_a_server_that_starts_up(server: Postgres) -> None:
 
 
 def test_a_standby_that_answers_no_queries() -> None:
-    """A standby without hot_standby is unreachable; the line asks for the active node."""
+    """A standby without hot_standby is unreachable; the line names the active node as the one to configure."""
     with Postgres(bin_dir=require("postgres15")) as server:
         server.stop()
         (server.data / "standby.signal").touch()
@@ -198,15 +198,15 @@ def _start_in_vain(server: Postgres) -> None:
 
 def test_a_short_password_hides_no_other_word() -> None:
     """A password of two letters is hidden, and the words that it is part of can be read."""
-    told = str(connection_error("db", psycopg.OperationalError('role readonly: password "ro" from pg_ro'), "ro"))
-    assert 'role readonly: password "<secret>" from pg_ro' in told
+    reported = str(connection_error("db", psycopg.OperationalError('role readonly: password "ro" from pg_ro'), "ro"))
+    assert 'role readonly: password "<secret>" from pg_ro' in reported
 
 
 @pytest.mark.attack("secrets")
 @pytest.mark.parametrize("quoted", [r"half\"other", "half%22other", "half&quot;other", "aGFsZiJvdGhlcg"])
 def test_a_password_that_is_quoted_escaped(quoted: str) -> None:
-    """A server, or what stands in its place, that quotes the password escaped is not quoted."""
+    """A server, or another in its place, that quotes the password escaped is not quoted."""
     error = psycopg.OperationalError(f'connection to server at "db", port 8060 failed: FATAL:  no {quoted} here')
-    told = str(connection_error("db:8060", error, 'half"other'))
-    assert "half" not in told
-    assert quoted not in told
+    reported = str(connection_error("db:8060", error, 'half"other'))
+    assert "half" not in reported
+    assert quoted not in reported

@@ -1,4 +1,4 @@
-"""What else may be on the repository's port, or nowhere: one line with the host and what to do, without a secret."""
+"""Other servers on the repository's port, or none: one line with the host and the remedy, without a secret."""
 
 import contextlib
 import http.server
@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from exporter.errors import SourceRefused, SourceUnreachable
-from tests.repository.attempts import ENABLE, Case, failure
 from tests.repository.conftest import PASSWORD
+from tests.repository.failed_connection import ENABLE, Case, failure
 
 PATIENCE_SECONDS = 30.0
 PORT = "host and port in repository.hosts (Tableau's own repository listens on 8060)"
@@ -109,7 +109,7 @@ def test_an_answer_in_another_language(severity: str, text: str) -> None:
 
 
 def test_a_long_answer_with_the_password_in_it() -> None:
-    """A stranger's answer is cut, cleaned of what is not text, and of the password."""
+    """An untrusted answer is cut, and loses control characters and the password."""
     with answering(refusal(f"{PASSWORD}\n\x1b[31m{'x' * 5000}")) as port:
         error = failure(port)
     assert ": <secret>" in str(error)
@@ -120,7 +120,7 @@ def test_a_long_answer_with_the_password_in_it() -> None:
     "reply", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x28"]
 )
 def test_a_port_that_is_not_postgresql(reply: bytes, sslmode: str) -> None:
-    """Another protocol on the port is not taken for PostgreSQL: the line names hosts and Tableau's port."""
+    """Another protocol on the port is not confused with PostgreSQL: the line names hosts and Tableau's port."""
     with answering(reply) as port:
         error = failure(port, case=Case(sslmode=sslmode))
     assert PORT in str(error)
@@ -140,7 +140,7 @@ def test_a_web_server() -> None:
 
 @pytest.mark.parametrize("sslmode", ["disable", "require"])
 def test_a_port_that_speaks_tls_alone(sslmode: str, tls: ssl.SSLContext) -> None:
-    """A port that begins with TLS itself ends the connection: the line asks for the right port."""
+    """A port that begins with TLS itself ends the connection: the line names the right port."""
 
     def handle(line: socket.socket) -> None:
         with contextlib.suppress(ssl.SSLError):
@@ -153,7 +153,7 @@ def test_a_port_that_speaks_tls_alone(sslmode: str, tls: ssl.SSLContext) -> None
 
 
 def test_a_server_that_never_answers() -> None:
-    """A port that accepts and stays silent is given up in time; the line says what may hang."""
+    """A port that accepts and never answers is given up in time; the line names the possible cause."""
     end = threading.Event()
 
     def handle(_: socket.socket) -> None:
@@ -167,7 +167,7 @@ def test_a_server_that_never_answers() -> None:
 
 
 def test_nothing_listens() -> None:
-    """A refused connection asks for Tableau, access and port, and has nothing of libpq's own questions."""
+    """A refused connection names Tableau, access and port, without libpq's own hints."""
     with answering(b"") as port:
         pass
     error = failure(port)
@@ -190,7 +190,7 @@ def test_a_folder_without_a_socket(tmp_path: Path) -> None:
 
 
 def test_a_server_without_tls() -> None:
-    """A server that does not speak TLS is named as such; both ways out are in the line."""
+    """A server without TLS is named as such; both remedies are in the line."""
     with answering(b"N") as port:
         error = failure(port, case=Case(sslmode="require"))
     assert type(error) is SourceRefused

@@ -1,4 +1,4 @@
-"""What a session sets is checked after connecting: a setting that does not hold is named, with what drops it."""
+"""The settings of a session are checked after connecting: one that does not hold is named, with its cause."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -24,7 +24,7 @@ def paused(server: Postgres) -> Iterator[None]:
 
 
 class Altering(Proxy):
-    """A line that puts one text into the place of another of the same length, in what the agent sends."""
+    """A proxy that replaces one text by another of the same length, in the agent's messages."""
 
     def __init__(self, server: Postgres, text: str, instead: str) -> None:
         assert len(text) == len(instead)
@@ -68,7 +68,7 @@ def session_through(
     ],
 )
 def test_a_setting_that_does_not_hold(text: str, instead: str, complaint: str, server: Postgres) -> None:
-    """No session begins where a setting was dropped on the way; the line names it and what stands in between."""
+    """No session begins where a setting was dropped on the way; the line names it and the pooler in between."""
     with Altering(server, text, instead) as line:
         with pytest.raises(SourceRefused) as caught, session_through(line):
             pass
@@ -97,7 +97,7 @@ def test_a_connection_that_is_cut(sslmode: str, postgres15: Postgres) -> None:
 
 
 def test_a_server_that_hangs(postgres15: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that falls silent after connecting is given up in time, and the line says so."""
+    """A server that stops answering after connecting is given up in time, in one line."""
     monkeypatch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
     with (
         Proxy(postgres15.host, postgres15.port) as line,

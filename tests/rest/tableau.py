@@ -1,4 +1,4 @@
-"""A small Tableau over HTTP, for what the simulated one of the demo does not do: it may misbehave in any way."""
+"""A small Tableau over HTTP, for faults that the simulated one of the demo lacks."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ WELL_FORMED_HTML = b"<html><head><title>Sign in</title></head><body>Sign in to g
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent; a negative length of a cut answer is what is missing of it."""
+    """The bytes to send; a negative length of a cut answer is the number of missing ones."""
 
     body: bytes | str = b""
     status: int = 200
@@ -31,7 +31,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request as it came."""
 
     method: str
@@ -41,7 +41,7 @@ class Asked:
     body: bytes
 
 
-Override = Callable[[Asked], Answer | None]
+Override = Callable[[ReceivedRequest], Answer | None]
 
 
 @dataclass
@@ -87,14 +87,14 @@ _SITE = re.compile(r"/api/[0-9.]+/sites/([^/]+)/(.+)")
 
 
 class Tableau:
-    """The server. ``overrides`` are asked first, the last one first; each request is in ``asked``."""
+    """The server. ``overrides`` are used first, the last one first; each request is in ``received``."""
 
     def __init__(self, *sites: str, tokens: dict[str, str] | None = None, version: str = "3.26") -> None:
         self.version = version
         self.tokens = tokens or {"agent": "value of the token"}
         self.sites = {url: Place(f"site-{url or 'default'}") for url in sites or ("",)}
         self.sessions: dict[str, tuple[str, str]] = {}
-        self.asked: list[Asked] = []
+        self.received: list[ReceivedRequest] = []
         self.overrides: list[Override] = []
         self.largest_page = 1000
         self.closing = False
@@ -128,47 +128,47 @@ class Tableau:
 
     def count(self, part: str) -> int:
         """Return how many requests had this in their path."""
-        return sum(part in asked.path for asked in self.asked)
+        return sum(part in received.path for received in self.received)
 
     def sign_everybody_out(self) -> None:
         """End every session, as a restart or another user of the token does."""
         self.sessions.clear()
 
-    def answer(self, asked: Asked) -> Answer:  # noqa: C901, PLR0911 - a table of paths
+    def answer(self, received: ReceivedRequest) -> Answer:  # noqa: C901, PLR0911 - a table of paths
         """Answer a request."""
-        self.asked.append(asked)
+        self.received.append(received)
         for override in reversed(self.overrides):
-            if found := override(asked):
+            if found := override(received):
                 return found
-        if asked.path.endswith("/serverInfo"):
+        if received.path.endswith("/serverInfo"):
             info = element("productVersion", "2025.3.0", build="1") + element("restApiVersion", self.version)
             return Answer(f"{HEAD}{element('serverInfo', info)}</tsResponse>")
-        if asked.path.endswith("/auth/signin"):
-            return self._sign_in(asked)
-        session = self.sessions.get(asked.headers.get("x-tableau-auth", ""))
+        if received.path.endswith("/auth/signin"):
+            return self._sign_in(received)
+        session = self.sessions.get(received.headers.get("x-tableau-auth", ""))
         if session is None:
             return error(401, "401002", "Unauthorized Access")
-        if asked.path.endswith("/auth/switchSite"):
-            return self._switch(asked, session[0])
-        if asked.path.endswith("/auth/signout"):
-            del self.sessions[asked.headers["x-tableau-auth"]]
+        if received.path.endswith("/auth/switchSite"):
+            return self._switch(received, session[0])
+        if received.path.endswith("/auth/signout"):
+            del self.sessions[received.headers["x-tableau-auth"]]
             return Answer(status=204)
         place = self.sites[session[1]]
-        if asked.path == "/api/metadata/graphql":
-            return self._graph(asked, place)
-        if asked.path.endswith("/sites"):
+        if received.path == "/api/metadata/graphql":
+            return self._graph(received, place)
+        if received.path.endswith("/sites"):
             sites = [element("site", id=one.luid, contentUrl=url, state="Active") for url, one in self.sites.items()]
-            return self._page(asked, "sites", sites)
-        match = _SITE.fullmatch(asked.path)
+            return self._page(received, "sites", sites)
+        match = _SITE.fullmatch(received.path)
         if match is None or match[1] != place.luid:
             return error(404, "404000", "Not found")
-        return self._of_site(asked, place, match[2])
+        return self._of_site(received, place, match[2])
 
-    def _of_site(self, asked: Asked, place: Place, what: str) -> Answer:
+    def _of_site(self, received: ReceivedRequest, place: Place, what: str) -> Answer:
         if what in LISTS:
-            return self._page(asked, LISTS[what], place.entries.get(what, []))
+            return self._page(received, LISTS[what], place.entries.get(what, []))
         if what == "flows/runs":
-            return self._runs(asked, place.entries.get(what, []))
+            return self._runs(received, place.entries.get(what, []))
         if what.startswith("tasks/"):
             tasks = "".join(element("task", entry) for entry in place.entries.get(what, []))
             return Answer(f"{HEAD}<tasks>{tasks}</tasks></tsResponse>")
@@ -176,8 +176,8 @@ class Tableau:
             return Answer(f"{HEAD}{place.jobs[what[5:]]}</tsResponse>")
         return error(404, "404000", "Not found")
 
-    def _sign_in(self, asked: Asked) -> Answer:
-        text = asked.body.decode()
+    def _sign_in(self, received: ReceivedRequest) -> Answer:
+        text = received.body.decode()
         name = re.search('personalAccessTokenName="([^"]*)"', text)
         value = re.search('personalAccessTokenSecret="([^"]*)"', text)
         site = re.search('contentUrl="([^"]*)"', text)
@@ -187,8 +187,8 @@ class Tableau:
             return error(401, "401001", "Signin Error")
         return self._session(name[1] if name else "app", url)
 
-    def _switch(self, asked: Asked, token: str) -> Answer:
-        site = re.search('contentUrl="([^"]*)"', asked.body.decode())
+    def _switch(self, received: ReceivedRequest, token: str) -> Answer:
+        site = re.search('contentUrl="([^"]*)"', received.body.decode())
         url = next((one for one in self.sites if site and one.casefold() == site[1].casefold()), None)
         return error(404, "404000", "Site not found") if url is None else self._session(token, url)
 
@@ -200,23 +200,23 @@ class Tableau:
         inside = element("site", id=self.sites[url].luid, contentUrl=url) + element("user", id="u1")
         return Answer(f"{HEAD}{element('credentials', inside, token=made)}</tsResponse>")
 
-    def _runs(self, asked: Asked, entries: list[str]) -> Answer:
+    def _runs(self, received: ReceivedRequest, entries: list[str]) -> Answer:
         """Answer all at once: this list has neither a count nor a second page."""
-        if asked.query.get("pageNumber", "1") != "1":
+        if received.query.get("pageNumber", "1") != "1":
             return error(400, "400006", "Bad Request")
         return Answer(f"{HEAD}{element('flowRuns', ''.join(entries))}</tsResponse>")
 
-    def _page(self, asked: Asked, name: str, entries: list[str]) -> Answer:
-        number = int(asked.query.get("pageNumber", "1"))
-        size = min(self.largest_page, int(asked.query.get("pageSize", "100")))
+    def _page(self, received: ReceivedRequest, name: str, entries: list[str]) -> Answer:
+        number = int(received.query.get("pageNumber", "1"))
+        size = min(self.largest_page, int(received.query.get("pageSize", "100")))
         chosen = entries[(number - 1) * size : number * size]
         if number > 1 and not chosen:
             return error(400, "400006", "Bad Request")
         pagination = element("pagination", pageNumber=str(number), pageSize=str(size), totalAvailable=str(len(entries)))
         return Answer(f"{HEAD}{pagination}{element(name, ''.join(chosen))}</tsResponse>")
 
-    def _graph(self, asked: Asked, place: Place) -> Answer:
-        query = json.loads(asked.body)
+    def _graph(self, received: ReceivedRequest, place: Place) -> Answer:
+        query = json.loads(received.body)
         name = "workbooksConnection" if "workbooksConnection" in query["query"] else "publishedDatasourcesConnection"
         nodes = place.nodes.get(name, [])
         start, size = int(query["variables"]["afterToken"] or 0), query["variables"]["first"]
@@ -242,7 +242,7 @@ def _handler(tableau: Tableau) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - 
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             headers = {key.lower(): value for key, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", "0")))
-            answer = tableau.answer(Asked(self.command, parts.path, query, headers, body))
+            answer = tableau.answer(ReceivedRequest(self.command, parts.path, query, headers, body))
             content = answer.body.encode() if isinstance(answer.body, str) else answer.body
             with contextlib.suppress(OSError):
                 self.send_response(answer.status)
@@ -266,7 +266,7 @@ def _handler(tableau: Tableau) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - 
                 time.sleep(pause)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler
 
@@ -275,8 +275,8 @@ def at(part: str, answer: Answer, *, times: int = 1_000_000) -> Override:
     """Answer so where the path has this part, so many times."""
     left = [times]
 
-    def override(asked: Asked) -> Answer | None:
-        if part not in asked.path or left[0] <= 0:
+    def override(received: ReceivedRequest) -> Answer | None:
+        if part not in received.path or left[0] <= 0:
             return None
         left[0] -= 1
         return answer

@@ -1,4 +1,4 @@
-"""The source as a whole: its sites, what fails with what, and lists that fell to nothing."""
+"""The source as a whole: its sites, dependent failures, and lists that fell to nothing."""
 
 import threading
 
@@ -34,12 +34,12 @@ def test_configured_sites(three: RestHarness) -> None:
     results = three.poll(three.rest("finance", "default"))
     assert list(results) == ["Finance", "default"]
     assert whole(results) == {"Finance": True, "default": True}
-    assert not [asked for asked in three.tableau.asked if asked.path.endswith("/sites")]
+    assert not [received for received in three.tableau.received if received.path.endswith("/sites")]
 
 
 def test_sites_may_not_be_listed(harness: RestHarness) -> None:
     """On Tableau Cloud, and for most users, the token's own site is read, and this is noted."""
-    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/sites") else None):
+    with harness.tableau.doing(lambda received: error(403, "403004") if received.path.endswith("/sites") else None):
         inventory = harness.inventory()
     (note,) = inventory.notes
     assert note.startswith("only the site default is read, sites may not be listed: ")
@@ -52,7 +52,7 @@ def test_sites_that_are_not_active(three: RestHarness) -> None:
     answer = Answer(
         f'<tsResponse xmlns="http://tableau.com/api">{pagination}<sites>{"".join(entries)}</sites></tsResponse>'
     )
-    with three.tableau.doing(lambda asked: answer if asked.path.endswith("/sites") else None):
+    with three.tableau.doing(lambda received: answer if received.path.endswith("/sites") else None):
         results = three.poll(three.rest())
     assert whole(results) == {"default": True, "Finance": True}
     notes = [result.inventory.notes for result in results.values() if result.inventory]
@@ -72,7 +72,7 @@ def test_an_unknown_site_is_its_own_fault(three: RestHarness) -> None:
 
 @pytest.mark.parametrize("sites", [("Default",), ("marketing", "Default")])
 def test_the_default_site_by_another_name(three: RestHarness, sites: tuple[str, ...]) -> None:
-    """Whoever writes what Tableau shows is told what to write."""
+    """An untrusted XML answer is reported with the remedy."""
     try:
         line = three.poll(three.rest(*sites))["Default"].error or ""
     except SourceRefused as failure:
@@ -112,7 +112,7 @@ ONE_OF_THREE = (
 )
 def test_a_list_of_sites_that_fails(three: RestHarness, answer: Answer) -> None:
     """The sites of the last list are read, with a note; without one, the token's own and those that came."""
-    page: Override = lambda asked: answer if asked.path.endswith("/sites") else None  # noqa: E731
+    page: Override = lambda received: answer if received.path.endswith("/sites") else None  # noqa: E731
     rest = three.rest()
     with three.tableau.doing(page):
         (result,) = three.poll(rest).values()
@@ -164,7 +164,7 @@ def test_a_token_that_is_refused_at_every_site(three: RestHarness, sites: tuple[
 
 
 def test_sites_that_failed_before_the_first_answer(three: RestHarness) -> None:
-    """They are told of when another site shows that the server is there, in their order."""
+    """They are reported when another site proves that the server is up, in their order."""
     rest = three.rest("Finance", "default", "marketing")
     three.poll(rest)
     with three.tableau.doing(at("/auth/switchSite", Answer("", 503), times=1)):
@@ -174,7 +174,7 @@ def test_sites_that_failed_before_the_first_answer(three: RestHarness) -> None:
 
 
 def test_a_site_that_is_not_for_us_any_more(three: RestHarness) -> None:
-    """A server that says so is there: the site alone has failed."""
+    """A server that answers so is up: the site alone has failed."""
     rest = three.rest("default")
     three.poll(rest)
     with three.tableau.doing(at("/workbooks", error(403, "403004"))):
@@ -219,7 +219,7 @@ def test_a_list_that_fell_to_nothing(harness: RestHarness, kind: str, asset_type
 
 
 def test_what_there_was_is_known_after_a_restart(harness: RestHarness) -> None:
-    """The counts of before a restart are remembered; without them an empty list is what it is."""
+    """Counts from before a restart are remembered; without them an empty list is accepted."""
     harness.tableau.sites[""].entries["flows"] = []
     assert harness.inventory().content.num_rows == 2
     rest = harness.rest()
@@ -235,7 +235,7 @@ def test_flows_that_are_suddenly_forbidden(harness: RestHarness) -> None:
     """A list that is refused is no list of none: the flows that were listed stand for a day, with a note."""
     rest = harness.rest()
     harness.poll(rest)
-    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/flows") else None):
+    with harness.tableau.doing(lambda received: error(403, "403004") if received.path.endswith("/flows") else None):
         for count in (3, 3, 2):
             inventory = harness.inventory(rest)
             assert inventory.content.num_rows == count
@@ -247,10 +247,10 @@ def test_flows_that_are_suddenly_forbidden(harness: RestHarness) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_refusal_without_a_word_of_tableau(harness: RestHarness, status: int) -> None:
-    """A 4xx that is no XML of Tableau's says nothing of flows: the site has failed, and keeps what it had."""
+    """A 4xx that is not Tableau's XML proves nothing of flows: the site has failed, and retains its state."""
     rest = harness.rest()
     harness.poll(rest)
-    with harness.tableau.doing(lambda asked: Answer("", status) if asked.path.endswith("/flows") else None):
+    with harness.tableau.doing(lambda received: Answer("", status) if received.path.endswith("/flows") else None):
         harness.failure(rest)
 
 
@@ -274,20 +274,20 @@ def test_whatever_answers_is_one_line(harness: RestHarness, status: int, body: s
 
 @pytest.mark.parametrize("path", ["/workbooks", "/users", "/jobs"])
 def test_pages_without_an_end(harness: RestHarness, path: str) -> None:
-    """A list that promises more for ever, and sends the same, ends."""
+    """A list whose total is never reached, and that sends the same, ends."""
     pagination = "<pagination pageNumber='1' pageSize='1000' totalAvailable='99999999999'/>"
     entry = element("user", id="u1") + element("workbook", id="w1") + element("backgroundJob", id="j1")
     page = Answer(f"{HEAD}{pagination}<list>{entry}</list></tsResponse>")
     rest = harness.rest()
     with harness.tableau.doing(
-        lambda asked: page if asked.path.endswith(path) else None, at("graphql", Answer("", 404))
+        lambda received: page if received.path.endswith(path) else None, at("graphql", Answer("", 404))
     ):
         harness.poll(rest)
     assert harness.tableau.count(path) <= 4
 
 
 def test_waits_have_a_bound(harness: RestHarness) -> None:
-    """What a poll waits because Tableau says so is bounded in all: then the rest is throttled."""
+    """Waiting by Retry-After is bounded in each poll: then the rest is throttled."""
     busy = Answer("", 429, {"Retry-After": "100"})
     with harness.tableau.doing(at("/tasks/", busy), at("/flows/runs", busy), at("/projects", busy), at("/users", busy)):
         inventory = harness.inventory()
@@ -344,6 +344,6 @@ def test_an_agent_that_ends_signs_out(harness: RestHarness, monkeypatch: pytest.
 
 
 def test_where_it_is(harness: RestHarness) -> None:
-    """The address is the URL, without what might stand in front of the host."""
+    """The address is the URL, without credentials in front of the host."""
     assert harness.rest(url=f"{harness.tableau.url}/").address == harness.tableau.url
     assert harness.rest(url="http://me:canary@tableau.invalid").address == "http://tableau.invalid"

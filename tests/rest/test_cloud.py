@@ -1,4 +1,4 @@
-"""Several sites of Tableau Cloud with one token: each is entered by a sign-in of its own, which is nobody's loss."""
+"""Several sites of Tableau Cloud with one token: each has a sign-in of its own, which counts as no loss."""
 
 from collections.abc import Iterator
 
@@ -120,7 +120,7 @@ def test_a_switch_is_tried_again_after_a_day(three: RestHarness) -> None:
 
 @pytest.mark.parametrize("order", [SITES, ("site1", "default", "site2"), ("site2", "default", "site1")])
 def test_a_site_that_the_user_does_not_belong_to(cloud: TableauServer, order: tuple[str, ...]) -> None:
-    """The others are read at every poll; its line names it and says what to check, and the token is good."""
+    """The others are read at every poll; its line names it and the remedy, and the token is valid."""
     cloud.sessions.rights = {NAME: {"", "site2"}}
     rest = RestClient(RestOptions(cloud.url, order, lambda: Token(NAME, VALUE)))
     for _ in range(POLLS):
@@ -168,7 +168,7 @@ def test_nobody_lists_the_sites_of_cloud(cloud: TableauServer) -> None:
 
 
 def test_a_sign_in_that_gets_no_answer_ends_the_session(three: RestHarness) -> None:
-    """It may have taken place: the next site begins with a new session, and the next poll is whole."""
+    """It may have happened: the next site begins with a new session, and the next poll is whole."""
     rest = three.rest("default", "marketing", "Finance")
     refused = at("/auth/switchSite", error(403, "403070"))
     with three.tableau.doing(refused):

@@ -1,4 +1,4 @@
-"""HTTP: what is tried again, how long it may take, how much may come, and where the token goes."""
+"""HTTP requests: retries, deadlines, size limits, and the receivers of the token."""
 
 import gzip
 import http.server
@@ -14,7 +14,7 @@ import trustme
 from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
 from exporter.rest import http_client, transport
 from tests.rest.conftest import RestHarness
-from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element, error
+from tests.rest.tableau import HTML, Answer, ReceivedRequest, Tableau, asset, at, element, error
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
@@ -27,14 +27,14 @@ def test_a_read_is_tried_again(harness: RestHarness, status: int) -> None:
 
 
 def test_a_read_is_tried_four_times(harness: RestHarness) -> None:
-    """A server that goes on failing is told of, after four attempts."""
+    """A server that goes on failing is reported, after four attempts."""
     with harness.tableau.doing(at("/workbooks", Answer("busy", 503))):
         assert "answers with HTTP 503" in harness.failure()
     assert harness.tableau.count("/workbooks") == 4
 
 
 def test_a_sign_in_is_not_tried_again(harness: RestHarness) -> None:
-    """A sign-in that fails is not repeated: it may have taken place, and the account may be locked."""
+    """A sign-in that fails is not repeated: it may have happened, and the account may be locked."""
     with harness.tableau.doing(at("/auth/signin", Answer("busy", 503))), pytest.raises(SourceUnreachable, match="503"):
         harness.poll(harness.rest())
     assert harness.tableau.count("/auth/signin") == 1
@@ -68,11 +68,11 @@ def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_client.USUAL_WAIT_SECONDS), ("x", 5.0)]
+    ("reported", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_client.USUAL_WAIT_SECONDS), ("x", 5.0)]
 )
-def test_a_429_is_waited_for(harness: RestHarness, told: str | None, seconds: float) -> None:
-    """The agent waits as long as it is asked to, or a little where nothing is said, and asks again."""
-    headers = {"Retry-After": told} if told is not None else {}
+def test_a_429_is_waited_for(harness: RestHarness, reported: str | None, seconds: float) -> None:
+    """The agent waits for Retry-After, or briefly without it, and retries."""
+    headers = {"Retry-After": reported} if reported is not None else {}
     with harness.tableau.doing(at("/workbooks", Answer("slow down", 429, headers), times=2)):
         assert harness.inventory().content.num_rows == 3
     assert sum(harness.slept) == 2 * seconds
@@ -141,34 +141,34 @@ def test_items_with_many_tags_are_read(harness: RestHarness) -> None:
 
 
 def test_packed_answers_are_read(harness: RestHarness) -> None:
-    """What is packed is unpacked; what only claims to be packed is a line."""
+    """A compressed answer is decompressed; one that only claims it is a line."""
     with harness.tableau.doing(at("/workbooks", Answer(b"not packed", headers={"Content-Encoding": "gzip"}))):
         assert "cannot be unpacked" in harness.failure()
 
 
 def test_the_token_goes_nowhere_else(harness: RestHarness) -> None:
     """A redirect to another host is not followed, whatever the request; the line names the host."""
-    with Tableau() as stranger:
-        there = stranger.url.replace("127.0.0.1", "localhost")
+    with Tableau() as untrusted:
+        there = untrusted.url.replace("127.0.0.1", "localhost")
         for part in ("/workbooks", "/graphql", "/auth/signin", "/serverInfo"):
             rest = harness.rest()
             with harness.tableau.doing(at(part, Answer(status=302, headers={"Location": f"{there}/elsewhere"}))):
                 try:
                     (result,) = harness.poll(rest).values()
-                    said = result.error or " ".join(result.inventory.notes if result.inventory else ())
+                    output = result.error or " ".join(result.inventory.notes if result.inventory else ())
                 except SourceRefused as error:
-                    said = str(error)
-            assert "redirect to http://localhost" in said
-            assert "set rest.url to where Tableau itself answers" in said
-        assert stranger.asked == []
+                    output = str(error)
+            assert "redirect to http://localhost" in output
+            assert "set rest.url to where Tableau itself answers" in output
+        assert untrusted.received == []
 
 
 def test_another_port_is_another_host(harness: RestHarness) -> None:
-    """What listens on another port of the same machine is somebody else."""
-    with Tableau() as stranger:
-        with harness.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{stranger.url}/x"}))):
+    """Another port of the same machine is another server."""
+    with Tableau() as untrusted:
+        with harness.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{untrusted.url}/x"}))):
             harness.failure()
-        assert stranger.asked == []
+        assert untrusted.received == []
 
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:port/", "http://[x/", "//", "javascript:alert(1)", "\x7f"])
@@ -187,11 +187,11 @@ def test_a_redirect_on_the_same_host_is_followed(harness: RestHarness) -> None:
 
 
 def test_a_netrc_speaks_for_nobody(harness: RestHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in a .netrc for this host is not sent."""
+    """The entry of a .netrc for this host is not sent."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     harness.inventory()
-    assert not [asked for asked in harness.tableau.asked if "authorization" in asked.headers]
+    assert not [received for received in harness.tableau.received if "authorization" in received.headers]
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         harness = RestHarness(proxy)
         with proxy.doing(at("", Answer("no", 500))), pytest.raises(SourceError) as caught:
             harness.poll(harness.rest(url="http://tableau.invalid"))
-        assert len(proxy.asked) == 4
+        assert len(proxy.received) == 4
         monkeypatch.setenv("HTTP_PROXY", "http://me:canary@127.0.0.1:1")
         with pytest.raises(SourceUnreachable, match="check the proxy") as caught:
             harness.poll(harness.rest(url="http://tableau.invalid"))
@@ -212,14 +212,14 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("entries", ["[::1]", "fd00::/8", "[fd00::1]:9093", "127.0.0.0/8", "["])
 def test_no_proxy_is_read_by_entries(harness: RestHarness, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No entry of NO_PROXY keeps a request from being sent; only what it covers, and loopback, avoids the proxy."""
+    """Every entry of NO_PROXY leaves requests sent; only hosts it covers, and loopback, avoid the proxy."""
     with Tableau() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", entries)
         assert harness.inventory().content.num_rows == 3
-        assert not proxy.asked
+        assert not proxy.received
         harness.poll(harness.rest(url="http://tableau.invalid"))
-        assert proxy.asked
+        assert proxy.received
 
 
 def test_an_ipv6_network_has_no_proxy(harness: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,12 +229,12 @@ def test_an_ipv6_network_has_no_proxy(harness: RestHarness, monkeypatch: pytest.
         monkeypatch.setenv("NO_PROXY", "fd00::/8")
         with pytest.raises(SourceUnreachable) as caught:
             harness.poll(harness.rest(url="http://[fd00::1]:1", timeout=1.0))
-        assert not proxy.asked
+        assert not proxy.received
     assert "proxy" not in str(caught.value)
 
 
 def test_a_proxy_that_cannot_be_parsed(harness: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password with a slash that is not escaped: the line names the variable, and shows nothing of it."""
+    """A password with an unescaped slash: the line names the variable, and no part of the password."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:1/canary@proxy.invalid:3128")
     with pytest.raises(SourceRefused, match=r"^rest http://tableau\.invalid: HTTP_PROXY is no proxy") as caught:
         harness.poll(harness.rest(url="http://tableau.invalid"))
@@ -245,20 +245,20 @@ def test_no_request_is_made_any_more_when_the_agent_ends(harness: RestHarness) -
     """A poll is broken off between two requests."""
     rest = harness.rest()
 
-    def stop(asked: Asked) -> None:
-        harness.stopping = "/datasources" in asked.path or harness.stopping
+    def stop(received: ReceivedRequest) -> None:
+        harness.stopping = "/datasources" in received.path or harness.stopping
 
     with harness.tableau.doing(stop), pytest.raises(PollInterrupted):
         harness.poll(rest)
-    assert harness.tableau.asked[-1].path.endswith("/datasources")
+    assert harness.tableau.received[-1].path.endswith("/datasources")
 
 
 def test_a_request_is_broken_off_when_the_agent_ends(harness: RestHarness) -> None:
-    """An answer that trickles holds nobody up."""
+    """A trickling answer blocks no other request."""
     rest = harness.rest(timeout=600)
 
-    def stop(asked: Asked) -> Answer | None:
-        if "/datasources" not in asked.path:
+    def stop(received: ReceivedRequest) -> Answer | None:
+        if "/datasources" not in received.path:
             return None
         harness.stopping = True
         return Answer(b" " * 100_000, pause=0.05)
@@ -268,14 +268,14 @@ def test_a_request_is_broken_off_when_the_agent_ends(harness: RestHarness) -> No
 
 
 def test_https_where_plain_http_is_spoken(harness: RestHarness) -> None:
-    """It is not the certificate that is to be looked at."""
+    """The certificate is not the cause."""
     with pytest.raises(SourceRefused, match=r"it may speak plain http there; check rest\.url"):
         harness.poll(harness.rest(url=harness.tableau.url.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize("answer", [error(401, "401000"), error(404, "404003"), Answer(HTML, 404), Answer("", 403)])
 def test_a_url_that_goes_too_far(harness: RestHarness, answer: Answer) -> None:
-    """Where Tableau, or what stands before it, does not know the first question, the URL has to be looked at."""
+    """Where Tableau, or a server before it, answers the first request with 404, the line names the URL."""
     with (
         harness.tableau.doing(at("/serverInfo", answer)),
         pytest.raises(SourceUnreachable, match=r"check rest\.url$") as caught,
@@ -286,7 +286,7 @@ def test_a_url_that_goes_too_far(harness: RestHarness, answer: Answer) -> None:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Somebody who certifies hosts."""
+    """An authority that certifies hosts."""
     return trustme.CA()
 
 
@@ -328,7 +328,7 @@ class TricklingHead:
                     return
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Refresh jobs, flow runs and tasks: what is asked of whom, how often, and what becomes of the answers."""
+"""Requests for refresh jobs, flow runs and tasks: their number, their receivers, and the use of the answers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ from exporter.inventory import Refresh
 from exporter.rest.arrow import schema, table
 from exporter.rest.client import RestClient
 from tests.rest.conftest import NOW, RestHarness
-from tests.rest.tableau import HTML, Answer, Asked, asset, at, element, error
+from tests.rest.tableau import HTML, Answer, ReceivedRequest, asset, at, element, error
 
 INSTANT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
 
@@ -46,7 +46,7 @@ def undescribed(harness: RestHarness) -> RestHarness:
 
 
 def test_no_job_is_asked_for_what_is_described(harness: RestHarness) -> None:
-    """Where the Metadata API knows every asset that could have an extract, the jobs are not even listed."""
+    """Where the Metadata API has every asset that could have an extract, the jobs are not even listed."""
     job(harness, "j1", 1)
     harness.tableau.sites[""].entries["datasources"].append(asset("datasource", "live", hasExtracts="false"))
     inventory = harness.inventory(budget=100)
@@ -55,7 +55,7 @@ def test_no_job_is_asked_for_what_is_described(harness: RestHarness) -> None:
 
 
 def test_finished_refreshes_tell_their_asset(undescribed: RestHarness) -> None:
-    """Of the list's jobs those count that refreshed an extract with success of late; each is asked for its asset."""
+    """Of the list's jobs recent successful refreshes of extracts count; each is requested for its asset."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2, element("datasource", id="d1"), jobType="increment_extracts")
     job(undescribed, "failed", 3, status="Failed")
@@ -74,7 +74,7 @@ def test_finished_refreshes_tell_their_asset(undescribed: RestHarness) -> None:
 
 
 def test_only_what_is_not_described_is_looked_for(harness: RestHarness) -> None:
-    """Where the Metadata API describes a part, those jobs are asked for that bear the name of what it left out."""
+    """Where the Metadata API has a part, jobs with the name of a left-out asset are requested."""
     harness.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2", name="left out"))
     job(harness, "j1", 1, title="workbook w1")
     job(harness, "j2", 2, element("workbook", id="w2"), title="left out")
@@ -91,7 +91,7 @@ def test_a_refresh_by_bridge_is_a_refresh(undescribed: RestHarness, kind: str) -
 
 
 def test_a_job_is_asked_for_once(undescribed: RestHarness) -> None:
-    """What is known is not asked for again, nor is what has no asset; both are bounded by the budget."""
+    """Known jobs are not requested again, nor are those without an asset; both are bounded by the budget."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2, "")
     job(undescribed, "gone", 3)
@@ -116,7 +116,7 @@ def test_what_is_known_of_others_is_left_out(undescribed: RestHarness) -> None:
 
 @pytest.mark.parametrize("budget", [0, 1, 3])
 def test_the_budget_is_kept(undescribed: RestHarness, budget: int) -> None:
-    """No more jobs are asked for than are allowed: the newest of each title first, then the newest of all."""
+    """No more jobs are requested than allowed: the newest of each title first, then the newest of all."""
     for number in range(5):
         job(undescribed, f"hourly{number}", 1 + number, title="hourly")
     job(undescribed, "daily", 20, title="daily")
@@ -126,7 +126,7 @@ def test_the_budget_is_kept(undescribed: RestHarness, budget: int) -> None:
 
 
 def test_the_budget_is_for_all_sites(three: RestHarness) -> None:
-    """What one site has used another has not."""
+    """The budget of one site is not that of another."""
     three.tableau.overrides.append(at("graphql", error(404, "404000")))
     for url in three.tableau.sites:
         place = three.tableau.sites[url]
@@ -145,14 +145,14 @@ def test_jobs_and_tasks_may_be_forbidden(undescribed: RestHarness, answer: Answe
         inventory = undescribed.inventory(rest, budget=100)
     assert inventory.looked_up is None
     assert inventory.tasks_read == set()
-    told = [note.split(":")[0] for note in inventory.notes]
+    reported = [note.split(":")[0] for note in inventory.notes]
     wanted = ["no jobs", "no flow runs", "no extract refresh tasks", "no flow tasks"]
-    # A release that has no linked tasks says 404.
-    assert told[1:] == (wanted if answer.status == 404 else [*wanted, "no linked tasks"])
+    # A release that has no linked tasks answers 404.
+    assert reported[1:] == (wanted if answer.status == 404 else [*wanted, "no linked tasks"])
 
 
 def test_a_login_page_is_no_list_of_jobs(undescribed: RestHarness) -> None:
-    """It costs what jobs alone say, with a note."""
+    """It costs the fields of jobs alone, with a note."""
     with undescribed.tableau.doing(at("/jobs", Answer(HTML))):
         inventory = undescribed.inventory()
     assert [note for note in inventory.notes if note.startswith("no jobs: ") and "a page of HTML" in note]
@@ -194,7 +194,7 @@ def task(schedule: str, of: str, name: str = "extractRefresh", **attributes: str
 
 
 def test_tasks(harness: RestHarness) -> None:
-    """A task tells when it runs next, how often it failed in a row, and whether its schedule is suspended."""
+    """A task has its next run, its failures in a row, and whether its schedule is suspended."""
     place = harness.tableau.sites[""]
     later = "2026-07-28T04:00:00Z"
     active = element("schedule", id="s", state="Active", nextRunAt=later)
@@ -234,7 +234,7 @@ def test_extract_tasks_without_flow_tasks(harness: RestHarness) -> None:
 
 
 def test_known_may_be_of_another_type(harness: RestHarness) -> None:
-    """What comes from the history may have its own kinds of text."""
+    """Texts from the history may be of Arrow's other string types."""
     known = table(Refresh, [("a", "workbook", "w1", INSTANT)])
     known = known.set_column(0, "job_id", known.column("job_id").cast(pa.large_string()))
     rest: RestClient = harness.rest()
@@ -244,7 +244,7 @@ def test_known_may_be_of_another_type(harness: RestHarness) -> None:
 
 
 def test_look_ups_of_a_site_that_fails_count(undescribed: RestHarness) -> None:
-    """What was looked up before a site failed is told of and counted, and is not asked for again."""
+    """Jobs fetched before a site failed are reported and counted, and not requested again."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2, "")
     rest = undescribed.rest()
@@ -266,7 +266,7 @@ def test_look_ups_of_a_site_that_fails_count(undescribed: RestHarness) -> None:
 
 
 def test_look_ups_that_are_broken_off_count(undescribed: RestHarness) -> None:
-    """A look-up that fails, and the end of the agent in the middle of them, change nothing of their number."""
+    """A failing request, and the end of the agent in the middle of them, do not change their number."""
     for number in range(5):
         job(undescribed, f"j{number}", 1 + number)
     rest = undescribed.rest()
@@ -277,8 +277,8 @@ def test_look_ups_that_are_broken_off_count(undescribed: RestHarness) -> None:
     assert result.inventory is not None
     assert [note for note in result.inventory.notes if note.startswith("3 refresh jobs could not be fetched: ")]
 
-    def stop(asked: Asked) -> None:
-        undescribed.stopping = undescribed.stopping or asked.path.endswith("/jobs/j3")
+    def stop(received: ReceivedRequest) -> None:
+        undescribed.stopping = undescribed.stopping or received.path.endswith("/jobs/j3")
 
     with undescribed.tableau.doing(stop), pytest.raises(PollInterrupted):
         undescribed.poll(rest, 100)
@@ -299,7 +299,7 @@ def test_one_job_that_cannot_be_fetched_costs_itself(undescribed: RestHarness) -
 
 
 def test_jobs_beyond_the_budget_are_a_gap(undescribed: RestHarness) -> None:
-    """Refreshes that may not be fetched today leave freshness unknown, and that is said."""
+    """Refreshes beyond the day's budget leave freshness unknown, with a note."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2)
     inventory = undescribed.inventory(budget=1)
@@ -314,7 +314,7 @@ def test_every_kind_of_refresh(undescribed: RestHarness, kind: str) -> None:
 
 
 def test_look_ups_are_refused_in_the_middle(undescribed: RestHarness) -> None:
-    """Where a part of the jobs could be had, it is told of, with a note."""
+    """Where a part of the jobs was fetched, it is reported, with a note."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2)
     with undescribed.tableau.doing(at("/jobs/j2", Answer("", 500))):
@@ -324,7 +324,7 @@ def test_look_ups_are_refused_in_the_middle(undescribed: RestHarness) -> None:
 
 
 def test_look_ups_that_are_never_stored_grow_old(undescribed: RestHarness) -> None:
-    """What is older than the jobs that are listed is not kept."""
+    """Refreshes older than the listed jobs are not stored."""
     job(undescribed, "j1", 1)
     rest = undescribed.rest()
     assert rows(undescribed.inventory(rest, budget=100).looked_up) == [("j1", "workbook", "w1")]

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.inventory import TAG_SEPARATOR
 from tests.rest.conftest import RestHarness
-from tests.rest.tableau import HEAD, HTML, WELL_FORMED_HTML, Answer, Asked, asset, element, error
+from tests.rest.tableau import HEAD, HTML, WELL_FORMED_HTML, Answer, ReceivedRequest, asset, element, error
 
 
 def workbooks(count: int) -> list[str]:
@@ -21,20 +21,20 @@ def test_a_list_is_read_to_its_end(harness: RestHarness) -> None:
         content = harness.inventory().content.to_pylist()
         ids = [row["asset_id"] for row in content if row["asset_type"] == "workbook"]
         assert sorted(ids) == sorted(f"w{number}" for number in range(count))
-    asked = [asked.query for asked in harness.tableau.asked if asked.path.endswith("/workbooks")]
-    assert {query["pageSize"] for query in asked} == {"1000"}
-    assert {query["sort"] for query in asked} == {"createdAt:asc,name:asc"}
+    received = [received.query for received in harness.tableau.received if received.path.endswith("/workbooks")]
+    assert {query["pageSize"] for query in received} == {"1000"}
+    assert {query["sort"] for query in received} == {"createdAt:asc,name:asc"}
 
 
 def test_a_server_may_give_smaller_pages(harness: RestHarness) -> None:
-    """Whatever the size of its pages, the list goes on until everything promised has come."""
+    """With any page size, the list goes on until its total has come."""
     harness.tableau.largest_page = 7
     harness.tableau.sites[""].entries["workbooks"] = workbooks(50)
     assert harness.inventory().content.num_rows == 52
 
 
 def test_what_an_entry_becomes(harness: RestHarness) -> None:
-    """Each field comes from its place; dates may have fractions and zones; what is not said is None."""
+    """Each field comes from its place; dates may have fractions and zones; an absent field is None."""
     tags = element("tags", element("tag", label="gold") + element("tag", label="no-sla"))
     there = {"createdAt": "2025-03-01T10:00:00.123456Z", "updatedAt": "2025-03-01T12:00:00+02:00"}
     harness.tableau.sites[""].entries = {
@@ -84,10 +84,10 @@ def test_what_an_entry_becomes(harness: RestHarness) -> None:
 @pytest.mark.parametrize("endpoint", ["workbooks", "datasources", "flows"])
 @pytest.mark.parametrize("body", [HTML, WELL_FORMED_HTML, b"", HEAD.encode(), f"{HEAD}</tsResponse>".encode()])
 def test_a_login_page_is_no_empty_list(harness: RestHarness, endpoint: str, body: bytes) -> None:
-    """A page with status 200 that is not Tableau's, or says nothing of a list, is a failure of the site."""
+    """A page with status 200 that is not Tableau's, or has no list, is a failure of the site."""
 
-    def instead(asked: Asked) -> Answer | None:
-        return Answer(body) if asked.path.endswith(f"/site-default/{endpoint}") else None
+    def instead(received: ReceivedRequest) -> Answer | None:
+        return Answer(body) if received.path.endswith(f"/site-default/{endpoint}") else None
 
     rest = harness.rest()
     with harness.tableau.doing(instead):
@@ -100,8 +100,8 @@ def test_a_short_list_is_read_again(harness: RestHarness) -> None:
     entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(2500)
     removed = [False]
 
-    def change(asked: Asked) -> None:
-        if asked.query.get("pageNumber") == "2" and not removed[0]:
+    def change(received: ReceivedRequest) -> None:
+        if received.query.get("pageNumber") == "2" and not removed[0]:
             removed[0] = True
             del entries[0]
 
@@ -112,12 +112,12 @@ def test_a_short_list_is_read_again(harness: RestHarness) -> None:
 
 
 def test_a_page_beyond_the_end(harness: RestHarness) -> None:
-    """A list that shrank below the page that is asked for is read again, and is then whole."""
+    """A list that shrank below the requested page is read again, and is then whole."""
     entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(2001)
     removed = [False]
 
-    def change(asked: Asked) -> Answer | None:
-        if asked.query.get("pageNumber") != "3":
+    def change(received: ReceivedRequest) -> Answer | None:
+        if received.query.get("pageNumber") != "3":
             return None
         if not removed[0]:
             removed[0] = True
@@ -130,19 +130,23 @@ def test_a_page_beyond_the_end(harness: RestHarness) -> None:
 
 
 def test_names_and_addresses_are_asked_for(harness: RestHarness) -> None:
-    """A list of users tells neither displayed names nor addresses by itself; no other list is asked for fields."""
+    """A list of users has neither displayed names nor addresses by default; no other list is requested with fields."""
     harness.inventory()
-    asked = {asked.path.rpartition("/")[2]: asked.query.get("fields") for asked in harness.tableau.asked if asked.query}
-    assert asked.pop("users") == "email,fullName,id,name,siteRole"
-    assert set(asked) >= {"workbooks", "datasources", "flows", "projects"}
-    assert set(asked.values()) == {None}
+    received = {
+        received.path.rpartition("/")[2]: received.query.get("fields")
+        for received in harness.tableau.received
+        if received.query
+    }
+    assert received.pop("users") == "email,fullName,id,name,siteRole"
+    assert set(received) >= {"workbooks", "datasources", "flows", "projects"}
+    assert set(received.values()) == {None}
 
 
 def test_fields_that_are_not_known(harness: RestHarness) -> None:
-    """A server that refuses the fields is asked without them, from then on at once: people still have login names."""
+    """A server that refuses the fields is requested without them, then on at once: users still have login names."""
 
-    def refuse(asked: Asked) -> Answer | None:
-        return error(400, "400065", "No such field") if "fields" in asked.query else None
+    def refuse(received: ReceivedRequest) -> Answer | None:
+        return error(400, "400065", "No such field") if "fields" in received.query else None
 
     harness.tableau.sites[""].entries["users"] = [element("user", id="u1", name="anna")]
     rest = harness.rest()
@@ -157,10 +161,10 @@ def test_fields_that_are_not_known(harness: RestHarness) -> None:
 
 
 def test_an_order_that_is_not_known(harness: RestHarness) -> None:
-    """A server that does not sort this list is asked without an order, from then on at once."""
+    """A server that does not sort this list is requested without an order, from then on at once."""
 
-    def refuse(asked: Asked) -> Answer | None:
-        return error(400, "400065", "Cannot sort") if "sort" in asked.query else None
+    def refuse(received: ReceivedRequest) -> Answer | None:
+        return error(400, "400065", "Cannot sort") if "sort" in received.query else None
 
     rest = harness.rest()
     with harness.tableau.doing(refuse):
@@ -171,11 +175,11 @@ def test_an_order_that_is_not_known(harness: RestHarness) -> None:
 
 
 def test_a_list_that_grows_is_not_read_again(harness: RestHarness) -> None:
-    """What is published meanwhile comes last."""
+    """Content that is published meanwhile comes last."""
     entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(1500)
 
-    def change(asked: Asked) -> None:
-        if asked.query.get("pageNumber") == "2":
+    def change(received: ReceivedRequest) -> None:
+        if received.query.get("pageNumber") == "2":
             entries.append(asset("workbook", "new"))
 
     with harness.tableau.doing(change):
@@ -185,30 +189,30 @@ def test_a_list_that_grows_is_not_read_again(harness: RestHarness) -> None:
 
 @pytest.mark.parametrize(("promised", "came"), [(3, 2), (1, 2), (5, 0)])
 def test_a_count_that_is_wrong(harness: RestHarness, promised: int, came: int) -> None:
-    """What came must be what was promised, or the list is not used."""
+    """The entries must match the total, or the list is not used."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable=str(promised))
     body = f"{HEAD}{pagination}{element('workbooks', ''.join(workbooks(came)))}</tsResponse>"
-    with harness.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
+    with harness.tableau.doing(lambda received: Answer(body) if received.path.endswith("/workbooks") else None):
         assert f" of {promised} entries" in harness.failure()
 
 
 def test_an_entry_that_comes_twice_is_one(harness: RestHarness) -> None:
-    """A thousand and one entries of which one is there twice are not what was promised."""
+    """A thousand and one entries of which one is there twice do not match the total."""
     harness.tableau.sites[""].entries["workbooks"] = [*workbooks(1000), workbooks(1)[0]]
     assert "the list of workbooks has 1000 of 1001 entries" in harness.failure()
 
 
 def test_an_entry_that_comes_again_is_no_second(harness: RestHarness) -> None:
-    """Where everything promised came, and something of it twice, each is there once."""
+    """Where the list is complete, and some entries come twice, each is there once."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable="2")
     body = f"{HEAD}{pagination}{element('workbooks', ''.join([*workbooks(2), *workbooks(1)]))}</tsResponse>"
-    with harness.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
+    with harness.tableau.doing(lambda received: Answer(body) if received.path.endswith("/workbooks") else None):
         ids = harness.inventory().content.column("asset_id").to_pylist()
     assert sorted(ids) == ["d1", "f1", "w0", "w1"]
 
 
 def test_entries_without_an_id_do_not_count(harness: RestHarness) -> None:
-    """What has no id cannot be told apart, and is missing."""
+    """An entry without an id cannot be identified, and is missing."""
     harness.tableau.sites[""].entries["workbooks"] = [element("workbook", name="nobody")]
     assert "the list of workbooks has 0 of 1 entries" in harness.failure()
 
@@ -216,7 +220,9 @@ def test_entries_without_an_id_do_not_count(harness: RestHarness) -> None:
 @pytest.mark.parametrize(("endpoint", "what"), [("flows", "flows"), ("projects", "projects"), ("users", "users")])
 def test_what_only_some_may_see(harness: RestHarness, endpoint: str, what: str) -> None:
     """Projects, users and flows that are not for this user are left out, and noted."""
-    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith(f"/{endpoint}") else None):
+    with harness.tableau.doing(
+        lambda received: error(403, "403004") if received.path.endswith(f"/{endpoint}") else None
+    ):
         inventory = harness.inventory()
     assert [note for note in inventory.notes if note.startswith(f"no {what}: ")]
     assert inventory.content.num_rows == (2 if endpoint == "flows" else 3)
@@ -225,7 +231,7 @@ def test_what_only_some_may_see(harness: RestHarness, endpoint: str, what: str) 
 
 def test_workbooks_must_be_seen(harness: RestHarness) -> None:
     """A site whose workbooks may not be listed has failed."""
-    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/workbooks") else None):
+    with harness.tableau.doing(lambda received: error(403, "403004") if received.path.endswith("/workbooks") else None):
         assert "403004" in harness.failure()
 
 
@@ -247,7 +253,7 @@ def test_workbooks_must_be_seen(harness: RestHarness) -> None:
     ],
 )
 def test_the_number_of_a_page(harness: RestHarness, webpage_url: str, url_id: int | None) -> None:
-    """Of the address of a page its number is kept, where the address is that of a page of such an asset."""
+    """Of the address of a page its number is retained, where the address is that of a page of such an asset."""
     harness.tableau.sites[""].entries["workbooks"] = [asset("workbook", "w1", webpageUrl=webpage_url)]
     (found,) = [row for row in harness.inventory().content.to_pylist() if row["asset_id"] == "w1"]
     assert found["url_id"] == url_id

@@ -10,7 +10,7 @@ import pytest
 
 from exporter.inventory import Inventory
 from tests.rest.conftest import RestHarness
-from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, asset, at, error
+from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, ReceivedRequest, asset, at, error
 
 JSON = {"Content-Type": "application/json"}
 REFRESHED, SIX_TEXT = "extractLastRefreshTime", "2026-07-27T06:00:00Z"
@@ -23,7 +23,7 @@ def graph(answer: dict[str, Any] | list[Any]) -> Answer:
 
 
 def known(inventory: Inventory) -> pa.Table:
-    """Return what was described, which must be something."""
+    """Return the described assets, of which there must be some."""
     assert inventory.described is not None
     return inventory.described
 
@@ -38,7 +38,7 @@ def described(harness: RestHarness) -> dict[str, list[tuple[bool | None, datetim
 
 
 def test_the_later_of_two_refreshes(harness: RestHarness) -> None:
-    """A refresh may be full or incremental; the making of an extract is told apart from both."""
+    """A refresh may be full or incremental; the creation of an extract is another field than both."""
     harness.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
         {"luid": "d1", "hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"},
         {
@@ -61,7 +61,7 @@ def test_the_later_of_two_refreshes(harness: RestHarness) -> None:
 
 
 def test_a_workbook_lives_on_its_own_and_on_published_sources(harness: RestHarness) -> None:
-    """Each source is a row; what only stands for a published one is that one; without any there is a row too."""
+    """Each source is a row; an entry that stands for a published one is that one; without any there is a row too."""
     extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T07:00:00Z", "upstreamDatasources": []}
     stand_in = {"hasExtracts": False, "upstreamDatasources": [{"luid": "d1"}]}
     live = {"hasExtracts": False, "upstreamDatasources": []}
@@ -136,13 +136,13 @@ def test_every_page_is_asked_for(harness: RestHarness) -> None:
     assert harness.tableau.count("graphql") == 4
 
 
-def limited(most: int, code: str = "NODE_LIMIT_EXCEEDED") -> Callable[[Asked], Answer | None]:
+def limited(most: int, code: str = "NODE_LIMIT_EXCEEDED") -> Callable[[ReceivedRequest], Answer | None]:
     """Let queries for more than so many give a part and an error."""
 
-    def override(asked: Asked) -> Answer | None:
-        if "graphql" not in asked.path or (size := json.loads(asked.body)["variables"]["first"]) <= most:
+    def override(received: ReceivedRequest) -> Answer | None:
+        if "graphql" not in received.path or (size := json.loads(received.body)["variables"]["first"]) <= most:
             return None
-        name = "workbooksConnection" if b"workbooksConnection" in asked.body else "publishedDatasourcesConnection"
+        name = "workbooksConnection" if b"workbooksConnection" in received.body else "publishedDatasourcesConnection"
         assert size
         part = {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
         return graph({"data": {name: part}, "errors": [{"message": "too much", "extensions": {"code": code}}]})
@@ -157,35 +157,43 @@ def test_a_page_that_is_too_much_is_halved(harness: RestHarness) -> None:
         inventory = harness.inventory(rest)
         assert (known(inventory).num_rows, inventory.notes) == (2, ())
         sizes = [
-            json.loads(asked.body)["variables"]["first"] for asked in harness.tableau.asked if "graphql" in asked.path
+            json.loads(received.body)["variables"]["first"]
+            for received in harness.tableau.received
+            if "graphql" in received.path
         ]
         assert sizes == [1000, 500, 250, 125, 1000, 500, 250, 125]
-        harness.tableau.asked.clear()
+        harness.tableau.received.clear()
         harness.inventory(rest)
         sizes = [
-            json.loads(asked.body)["variables"]["first"] for asked in harness.tableau.asked if "graphql" in asked.path
+            json.loads(received.body)["variables"]["first"]
+            for received in harness.tableau.received
+            if "graphql" in received.path
         ]
         assert sizes == [250, 125] * 2
 
 
 def sizes_of(harness: RestHarness) -> list[int]:
-    """Return how large the pages were that were asked for, and forget them."""
-    found = [json.loads(asked.body)["variables"]["first"] for asked in harness.tableau.asked if "graphql" in asked.path]
-    harness.tableau.asked.clear()
+    """Return the sizes of the requested pages, and forget them."""
+    found = [
+        json.loads(received.body)["variables"]["first"]
+        for received in harness.tableau.received
+        if "graphql" in received.path
+    ]
+    harness.tableau.received.clear()
     return found
 
 
 def test_a_limit_of_time_without_a_code_is_halved(harness: RestHarness) -> None:
-    """Tableau says so in the message alone, with ``extensions`` null, beside half of the nodes."""
+    """Tableau reports it in the message alone, with ``extensions`` null, beside half of the nodes."""
     whole = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(200)]
     harness.tableau.sites[""].nodes["workbooksConnection"] = whole
 
-    def slow(asked: Asked) -> Answer | None:
-        if b"workbooksConnection" not in asked.body or json.loads(asked.body)["variables"]["first"] <= 100:
+    def slow(received: ReceivedRequest) -> Answer | None:
+        if b"workbooksConnection" not in received.body or json.loads(received.body)["variables"]["first"] <= 100:
             return None
         part = {"nodes": whole[:50], "pageInfo": {"hasNextPage": False}, "totalCount": 200}
-        told = {"message": "Reached time limit of PT5S for query execution.", "path": None, "extensions": None}
-        return graph({"data": {"workbooksConnection": part}, "errors": [told]})
+        reported = {"message": "Reached time limit of PT5S for query execution.", "path": None, "extensions": None}
+        return graph({"data": {"workbooksConnection": part}, "errors": [reported]})
 
     with harness.tableau.doing(slow):
         inventory = harness.inventory()
@@ -196,18 +204,18 @@ def test_a_limit_of_time_without_a_code_is_halved(harness: RestHarness) -> None:
 
 
 def test_pages_grow_again(three: RestHarness) -> None:
-    """A site whose server was slow once asks for whole pages two polls later; the others never ask for less."""
+    """A site whose server was slow once requests whole pages two polls later; the others never request less."""
     sizes: dict[str, list[int]] = {}
     nodes = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(3000)]
     three.tableau.sites["marketing"].nodes["workbooksConnection"] = nodes
     rest = three.rest(timeout=5.0)
     slow = [True]
 
-    def watch(asked: Asked) -> Answer | None:
-        if b"workbooksConnection" not in asked.body:
+    def watch(received: ReceivedRequest) -> Answer | None:
+        if b"workbooksConnection" not in received.body:
             return None
-        size = json.loads(asked.body)["variables"]["first"]
-        site = three.tableau.sessions[asked.headers["x-tableau-auth"]][1]
+        size = json.loads(received.body)["variables"]["first"]
+        site = three.tableau.sessions[received.headers["x-tableau-auth"]][1]
         sizes.setdefault(site, []).append(size)
         if site == "marketing" and slow[0] and size > 10:
             return graph({"data": None, "errors": [{"message": "m", "extensions": {"code": "TIME_LIMIT_EXCEEDED"}}]})
@@ -228,14 +236,14 @@ def test_fewer_described_than_promised(harness: RestHarness) -> None:
     """A catalogue that shifts between two pages leaves one out: its count is noticed, and pages have an order."""
     page = {"nodes": [], "pageInfo": {"hasNextPage": False}, "totalCount": 1}
 
-    def shifted(asked: Asked) -> Answer | None:
-        return graph({"data": {"workbooksConnection": page}}) if b"workbooksConnection" in asked.body else None
+    def shifted(received: ReceivedRequest) -> Answer | None:
+        return graph({"data": {"workbooksConnection": page}}) if b"workbooksConnection" in received.body else None
 
     with harness.tableau.doing(shifted):
         inventory = harness.inventory()
     assert "the Metadata API described 0 of 1 workbooks" in inventory.gaps
     assert inventory.read_whole["metadata"] is False
-    queries = [asked.body for asked in harness.tableau.asked if "graphql" in asked.path]
+    queries = [received.body for received in harness.tableau.received if "graphql" in received.path]
     assert all(b"orderBy: {field: ID, direction: ASC}" in query for query in queries)
     harness.tableau.sites[""].nodes["workbooksConnection"] = []
     inventory = harness.inventory()
@@ -243,20 +251,23 @@ def test_fewer_described_than_promised(harness: RestHarness) -> None:
     assert (inventory.gaps, inventory.read_whole["metadata"]) == ((), True)
 
 
-def refused(*words: bytes) -> Callable[[Asked], Answer | None]:
+def refused(*words: bytes) -> Callable[[ReceivedRequest], Answer | None]:
     """Refuse a query with one of these words, as a release that does not know it."""
-    told = {"message": "Validation error of type FieldUndefined", "extensions": {"classification": "ValidationError"}}
+    reported = {
+        "message": "Validation error of type FieldUndefined",
+        "extensions": {"classification": "ValidationError"},
+    }
 
-    def override(asked: Asked) -> Answer | None:
-        is_refused = "graphql" in asked.path and any(word in asked.body for word in words)
-        return graph({"data": None, "errors": [told]}) if is_refused else None
+    def override(received: ReceivedRequest) -> Answer | None:
+        is_refused = "graphql" in received.path and any(word in received.body for word in words)
+        return graph({"data": None, "errors": [reported]}) if is_refused else None
 
     return override
 
 
 @pytest.mark.parametrize(("words", "most"), [([b"Virtual"], 3), ([b"Virtual", b"orderBy"], 4), ([b"luid"], 3)])
 def test_a_release_that_does_not_know_all(harness: RestHarness, words: list[bytes], most: int) -> None:
-    """What it does not know is not asked for, and not tried again for a day."""
+    """Unknown fields are not requested, and not tried again for a day."""
     rest = harness.rest()
     with harness.tableau.doing(refused(*words)):
         inventory = harness.inventory(rest)
@@ -277,10 +288,10 @@ def test_beside_an_error_nothing_is_whole_but_a_refresh(harness: RestHarness) ->
     sources = [{"luid": "d1", "hasExtracts": False}, {"luid": "d2", "hasExtracts": True, REFRESHED: SIX_TEXT}]
     harness.tableau.sites[""].nodes["publishedDatasourcesConnection"] = sources
 
-    def beside(asked: Asked) -> Answer | None:
-        if "graphql" not in asked.path:
+    def beside(received: ReceivedRequest) -> Answer | None:
+        if "graphql" not in received.path:
             return None
-        name = "workbooksConnection" if b"workbooksConnection" in asked.body else "publishedDatasourcesConnection"
+        name = "workbooksConnection" if b"workbooksConnection" in received.body else "publishedDatasourcesConnection"
         data = {name: {"nodes": harness.tableau.sites[""].nodes[name], "pageInfo": {"hasNextPage": False}}}
         return graph({"data": data, "errors": [{"extensions": {"code": "PERMISSIONS_MODE_SWITCHED"}}]})
 
@@ -300,7 +311,7 @@ def test_errors_that_are_no_list_of_errors(harness: RestHarness, errors: object)
 
 
 def test_a_part_is_kept_and_marked(harness: RestHarness) -> None:
-    """What came beside an error is used, and the note says that it may be a part."""
+    """Nodes beside an error are used, and the note warns that they may be a part."""
     answer = {
         "data": {
             "publishedDatasourcesConnection": {
@@ -311,8 +322,8 @@ def test_a_part_is_kept_and_marked(harness: RestHarness) -> None:
         "errors": [{"message": "m", "extensions": {"code": "BACKFILL_RUNNING", "severity": "WARNING"}}],
     }
 
-    def backfill(asked: Asked) -> Answer | None:
-        return graph(answer) if b"publishedDatasources" in asked.body else None
+    def backfill(received: ReceivedRequest) -> Answer | None:
+        return graph(answer) if b"publishedDatasources" in received.body else None
 
     with harness.tableau.doing(backfill):
         inventory = harness.inventory()
@@ -321,7 +332,7 @@ def test_a_part_is_kept_and_marked(harness: RestHarness) -> None:
 
 
 def test_a_limit_that_no_page_meets(harness: RestHarness) -> None:
-    """At the smallest page the part is taken as it is."""
+    """At the smallest page the part is used."""
     with harness.tableau.doing(limited(1)):
         inventory = harness.inventory()
     assert known(inventory).num_rows == 0
@@ -374,7 +385,7 @@ def test_a_metadata_api_that_is_off(harness: RestHarness, answer: Answer) -> Non
 
 @pytest.mark.parametrize("nodes", [None, [None, 3, "x"], [{}], [{"luid": 7}], [{"luid": "\ud800"}], [{"luid": ""}]])
 def test_nodes_that_are_none(harness: RestHarness, nodes: object) -> None:
-    """What cannot be a data source is passed over."""
+    """A node that cannot be a data source is ignored."""
     page = {"nodes": nodes, "pageInfo": None}
     answer = graph({"data": {"publishedDatasourcesConnection": page, "workbooksConnection": page}})
     with harness.tableau.doing(at("graphql", answer)):
@@ -385,10 +396,10 @@ def test_nodes_that_are_none(harness: RestHarness, nodes: object) -> None:
 def test_cursors_in_a_circle(harness: RestHarness, nodes: list[Any]) -> None:
     """Pages that come again, or are empty and go on, end."""
 
-    def circle(asked: Asked) -> Answer | None:
-        if "graphql" not in asked.path:
+    def circle(received: ReceivedRequest) -> Answer | None:
+        if "graphql" not in received.path:
             return None
-        after = json.loads(asked.body)["variables"]["afterToken"]
+        after = json.loads(received.body)["variables"]["afterToken"]
         page = {"nodes": nodes, "pageInfo": {"hasNextPage": True, "endCursor": "b" if after == "a" else "a"}}
         return graph({"data": {"publishedDatasourcesConnection": page}})
 
@@ -408,7 +419,7 @@ def test_a_refresh_that_is_yet_to_come(harness: RestHarness) -> None:
 
 @pytest.mark.parametrize("answer", [Answer(HTML, 429), Answer("", 403), Answer("", 429)])
 def test_a_throttled_metadata_api_is_not_off(harness: RestHarness, answer: Answer) -> None:
-    """Only Tableau's 404, or its word that it is disabled, says that the API is off."""
+    """Only Tableau's 404, or its code for a disabled API, means that the API is off."""
     with harness.tableau.doing(at("graphql", answer)):
         inventory = harness.inventory()
     assert inventory.gaps
@@ -416,11 +427,11 @@ def test_a_throttled_metadata_api_is_not_off(harness: RestHarness, answer: Answe
 
 
 def test_a_code_is_a_word(harness: RestHarness) -> None:
-    """Whatever a server puts in the place of a code is not shown."""
+    """Any text of a server in the place of a code is not printed."""
 
-    def echo(asked: Asked) -> Answer | None:
-        code = asked.headers.get("x-tableau-auth", "")
-        return graph({"errors": [{"extensions": {"code": code}}]}) if "graphql" in asked.path else None
+    def echo(received: ReceivedRequest) -> Answer | None:
+        code = received.headers.get("x-tableau-auth", "")
+        return graph({"errors": [{"extensions": {"code": code}}]}) if "graphql" in received.path else None
 
     with harness.tableau.doing(echo):
         notes = str(harness.inventory().notes)
@@ -429,7 +440,7 @@ def test_a_code_is_a_word(harness: RestHarness) -> None:
 
 
 def test_a_cursor_that_stands_still(harness: RestHarness) -> None:
-    """Pages that do not go on end, and what came is kept."""
+    """Pages that do not go on end, and received nodes are used."""
     page = {"nodes": [{"luid": "d1"}], "pageInfo": {"hasNextPage": True, "endCursor": "same"}}
     with harness.tableau.doing(at("graphql", graph({"data": {"publishedDatasourcesConnection": page}}))):
         inventory = harness.inventory()
@@ -440,8 +451,8 @@ def test_a_cursor_that_stands_still(harness: RestHarness) -> None:
 def test_a_query_that_takes_too_long_is_halved(harness: RestHarness) -> None:
     """No answer in time makes the pages smaller too, and patience ends."""
 
-    def slow(asked: Asked) -> Answer | None:
-        if "graphql" in asked.path and json.loads(asked.body)["variables"]["first"] > 500:
+    def slow(received: ReceivedRequest) -> Answer | None:
+        if "graphql" in received.path and json.loads(received.body)["variables"]["first"] > 500:
             return Answer(b" " * 1000, pause=0.05)
         return None
 

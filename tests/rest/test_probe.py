@@ -21,7 +21,7 @@ def test_all_is_well(three: RestHarness) -> None:
 
 
 def test_what_a_site_works_without(three: RestHarness) -> None:
-    """What only an administrator may see is a note for each site."""
+    """Content that only an administrator may see is a note for each site."""
     forbidden = error(403, "403004")
     with three.tableau.doing(at("graphql", error(404, "404000")), at("/jobs", forbidden), at("/tasks/", forbidden)):
         first, *notes = three.rest("default", "marketing").probe()
@@ -47,9 +47,9 @@ def test_what_a_site_works_without(three: RestHarness) -> None:
     ],
 )
 def test_every_part_of_a_poll_is_tried(harness: RestHarness, path: str, name: str) -> None:
-    """What a poll would miss is a note that names it and what cannot be known without it."""
+    """Content that a poll would miss is a note that names it and the fields that stay unknown."""
     refused = error(403, "403004")
-    with harness.tableau.doing(lambda asked: refused if asked.path.endswith(path) else None):
+    with harness.tableau.doing(lambda received: refused if received.path.endswith(path) else None):
         _, (ok, note) = harness.rest().probe()
     assert ok is None
     assert note.startswith(f"site default works without {name} (")
@@ -58,7 +58,7 @@ def test_every_part_of_a_poll_is_tried(harness: RestHarness, path: str, name: st
 @pytest.mark.parametrize("path", ["/workbooks", "/datasources", "/flows"])
 def test_a_list_of_assets_that_cannot_be_read(harness: RestHarness, path: str) -> None:
     """Then the site would not be polled at all: a fault."""
-    with harness.tableau.doing(lambda asked: Answer(HTML) if asked.path.endswith(path) else None):
+    with harness.tableau.doing(lambda received: Answer(HTML) if received.path.endswith(path) else None):
         _, (ok, line) = harness.rest().probe()
     assert ok is False
     assert line.startswith("site default: ")
@@ -79,7 +79,7 @@ def test_nobody_is_let_in(harness: RestHarness) -> None:
 
 @pytest.mark.parametrize(("value", "code"), [("value of the token", 0), ("not the value", 1)])
 def test_the_check(harness: RestHarness, tmp_path: Path, value: str, code: int) -> None:
-    """The command says it in one line, leaves no session behind, and does not show the token."""
+    """The command reports it in one line, leaves no session behind, and does not print the token."""
     settings = {"REST__URL": harness.tableau.url, "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": value}
     settings["HISTORY__PATH"] = str(tmp_path / "history.duckdb")
     checked = subprocess.run(

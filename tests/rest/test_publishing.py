@@ -53,7 +53,7 @@ def server() -> Iterator[TableauServer]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """What Tableau takes for a .hyper file: more than two megabytes, with a line that looks like a boundary."""
+    """A content like a .hyper file's: more than two megabytes, with a line like a boundary."""
     path = tmp_path / "usage.hyper"
     path.write_bytes(b"Hyper\r\n--boundary--\r\n" + bytes(range(256)) * 8_500)
     return path
@@ -78,7 +78,7 @@ def fails(server: TableauServer, file: Path, **where: str) -> str:
 
 
 def test_one_call_for_a_small_file(server: TableauServer, file: Path) -> None:
-    """The bytes are those of the file; the next takes its place; no session is left behind."""
+    """The bytes are those of the file; the next replaces it; no session is left behind."""
     publish(to(server), file)
     (first,) = server.rest.publishing.published.values()
     assert (first.project, first.name, first.content) == ("emea", "Usage", file.read_bytes())
@@ -129,21 +129,21 @@ def test_the_sessions_of_others(server: TableauServer, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "output"),
     [
         ("Finance/APAC", "sees no project Finance/APAC on this site; check exports[].publish.project"),
         ("Finance*", "sees no project Finance*"),
         ("Twice/Here", "2 projects have the path Twice/Here on this site; rename one"),
     ],
 )
-def test_a_project_that_is_not_one(server: TableauServer, file: Path, place: str, said: str) -> None:
+def test_a_project_that_is_not_one(server: TableauServer, file: Path, place: str, output: str) -> None:
     """One that is missing, or of which there are two, is one line."""
-    assert said in fails(server, file, place=place)
+    assert output in fails(server, file, place=place)
     assert server.requests["publish"] == 0
 
 
 def test_a_list_that_promises_too_much(server: TableauServer, file: Path) -> None:
-    """A project that was found is one, whatever the list promises; one that was not may be missing from it."""
+    """A project that was found is valid, with any total; one that was not may be missing from the list."""
     server.failure_modes.wrong_count = {"projects"}
     assert "(the list of projects has 7 of 8 entries)" in fails(server, file, place="Finance/APAC")
     publish(to(server), file)
@@ -159,7 +159,7 @@ def test_a_token_that_is_refused(server: TableauServer, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure_mode", "said"),
+    ("failure_mode", "output"),
     [
         ("forbidden", "403004: Forbidden: .* may publish to Finance/EMEA/Usage on the site default"),
         ("missing", "404000: Resource Not Found: .* may publish to Finance/EMEA/Usage"),
@@ -168,20 +168,20 @@ def test_a_token_that_is_refused(server: TableauServer, file: Path) -> None:
         ("garbage", "an answer that cannot be read"),
     ],
 )
-def test_calls_that_are_refused(server: TableauServer, file: Path, failure_mode: str, said: str) -> None:
+def test_calls_that_are_refused(server: TableauServer, file: Path, failure_mode: str, output: str) -> None:
     """Whatever comes in the place of the answer is one line."""
     setattr(server.failure_modes, failure_mode, {"upload", "publish"})
-    assert re.search(said, fails(server, file))
+    assert re.search(output, fails(server, file))
 
 
 def test_a_file_that_is_too_large(server: TableauServer, file: Path) -> None:
-    """A proxy that takes no body so large is told from a Tableau that does not answer."""
+    """A proxy that refuses so large a body is distinguished from a Tableau that does not answer."""
     server.failure_modes.largest_body = MEGABYTE
     assert "413: Tableau, or a proxy before it, accepts no request of this size" in fails(server, file)
 
 
 def test_a_file_that_tableau_does_not_take(server: TableauServer, file: Path) -> None:
-    """Its words are passed on, with where to look."""
+    """Its message is logged, with the remedy."""
     file.write_bytes(b"no such file")
     line = fails(server, file)
     assert "400011: Bad Request: There was a problem publishing the file 'Usage.hyper'" in line

@@ -1,4 +1,4 @@
-"""What is refused to a session that is alive: known for what it is, and not paid for with a sign-in at every poll."""
+"""Refusals to a live session are recognised, and do not cost a sign-in at every poll."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def test_a_permanent_refusal_costs_no_session(
     what: str,
     endpoint: str,
 ) -> None:
-    """Four polls are one sign-in; the endpoint is asked twice on each site in all, and a note of each poll names it."""
+    """Four polls are one sign-in; the endpoint is requested twice on each site in all, and each poll notes it."""
     one = agent(credentials)
     one.server.sessions.refused = {kind}
     for _ in range(POLLS):
@@ -91,7 +91,7 @@ def test_a_permanent_refusal_costs_no_session(
 
 
 def test_a_refusal_is_remembered_for_a_day(agent: Callable[[Token | ConnectedApp], Agent]) -> None:
-    """Then the endpoint is asked again, and what it tells is there."""
+    """Then the endpoint is requested again, and its answer is used."""
     one = agent(TOKEN)
     one.server.sessions.refused = {"flow_tasks"}
     one.inventories()
@@ -104,7 +104,7 @@ def test_a_refusal_is_remembered_for_a_day(agent: Callable[[Token | ConnectedApp
 
 
 def test_other_credentials_may_be_allowed_more(harness: RestHarness) -> None:
-    """What was refused to those before is asked again with the new ones."""
+    """Endpoints refused to the old credentials are requested again with the new ones."""
     credentials = [Token("agent", "value of the token")]
     harness.tableau.tokens["second"] = "its value"
     rest = harness.rest(credentials=lambda: credentials[-1])
@@ -136,21 +136,21 @@ def test_a_metadata_api_that_refuses_in_its_own_words(harness: RestHarness, body
     assert counts(rest) == (1, 0, 0)
     other = harness.rest()
     harness.poll(other)
-    with harness.tableau.doing(lambda asked: _lost(harness, body) if "/graphql" in asked.path else None):
+    with harness.tableau.doing(lambda received: _lost(harness, body) if "/graphql" in received.path else None):
         assert harness.inventory(other).described is not None
     assert counts(other) == (2, 1, 0)
 
 
 def _lost(harness: RestHarness, body: bytes) -> Answer | None:
     """End every session the first time, and let the requests of the new one through."""
-    if any(asked.path.endswith("/auth/signin") for asked in harness.tableau.asked[-3:]):
+    if any(received.path.endswith("/auth/signin") for received in harness.tableau.received[-3:]):
         return None
     harness.tableau.sign_everybody_out()
     return Answer(body, 401)
 
 
 def test_jobs_that_may_be_listed_and_not_asked_for(agent: Callable[[Token | ConnectedApp], Agent]) -> None:
-    """A refusal of one job is of all: no other is asked for, and none is taken for one without an asset."""
+    """A refusal of one job is of all: no other is requested, and none counts as one without an asset."""
     one = agent(CONNECTED)
     one.server.failure_modes.metadata = "missing"
     one.server.sessions.refused = {"job"}

@@ -1,4 +1,4 @@
-"""The XML of the REST API: what is taken of it, and what is taken for something else."""
+"""The XML of the REST API: the parsed fields, and documents that are not Tableau's."""
 
 import contextlib
 
@@ -55,7 +55,7 @@ def test_a_list_may_be_called_as_its_entries_are() -> None:
     ],
 )
 def test_names_of_strangers(written: str, name: str) -> None:
-    """A name may hold anything; what XML forbids is replaced, and the list goes on behind it."""
+    """A name may hold anything; characters that XML forbids are replaced, and the list goes on behind it."""
     found = read_page(
         answer(f'<workbooks><workbook id="w1" name="{written}"/><workbook id="w2"/></workbooks>'), WORKBOOK, "rest"
     )
@@ -84,7 +84,7 @@ def test_bytes_that_are_no_utf8() -> None:
     ],
 )
 def test_anything_else_is_no_answer(content: bytes) -> None:
-    """A login page, a page that was cut, somebody else's XML: one line, no list."""
+    """A login page, a page that was cut, another program's XML: one line, no list."""
     with pytest.raises(SourceIncomplete, match=r"^rest: ") as caught:
         read_page(content, WORKBOOK, "rest")
     assert len(str(caught.value).splitlines()) == 1

@@ -1,4 +1,4 @@
-"""No secret is seen anywhere: not in a line, not in a log at its loudest, not in what Python prints of an object."""
+"""No secret is in a line, in a log of any level, or in the repr of an object."""
 
 import base64
 import html
@@ -14,7 +14,7 @@ from exporter.errors import ExporterError
 from exporter.rest.credentials import ConnectedApp, RestOptions, Token
 from exporter.rest.errors import Redactor
 from tests.rest.conftest import RestHarness
-from tests.rest.tableau import HTML, Answer, Asked, Override, at, error
+from tests.rest.tableau import HTML, Answer, Override, ReceivedRequest, at, error
 
 CANARY = "canary-of-the-token/+= &"
 APP = ConnectedApp("client", "secret-id", "canary-of-the-secret, which is long enough", "anna@example.com")
@@ -29,9 +29,9 @@ def loud(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def echo(asked: Asked) -> Answer | None:
+def echo(received: ReceivedRequest) -> Answer | None:
     """Send back everything that came, as an error."""
-    everything = f"{asked.body.decode()} {asked.headers}".replace("<", "&lt;").replace('"', "&quot;")
+    everything = f"{received.body.decode()} {received.headers}".replace("<", "&lt;").replace('"', "&quot;")
     return error(400, "400000", everything.replace("&l", "&amp;l") if "<x" in everything else _plain(everything))
 
 
@@ -41,7 +41,7 @@ def _plain(text: str) -> str:
 
 def on(part: str, override: Override) -> Override:
     """Do something only where the path has this part."""
-    return lambda asked: override(asked) if part in asked.path else None
+    return lambda received: override(received) if part in received.path else None
 
 
 @pytest.mark.attack("secrets")
@@ -54,11 +54,14 @@ def on(part: str, override: Override) -> Override:
         on("/workbooks", echo),
         on("/graphql", echo),
         on("/tasks", echo),
-        on("/auth/signin", lambda asked: Answer(asked.body, 401)),
-        on("/auth/signin", lambda asked: Answer(asked.body)),
-        on("/workbooks", lambda asked: Answer(str(asked.headers), 418)),
-        on("/workbooks", lambda asked: Answer(str(asked.headers), 500)),
-        on("/workbooks", lambda asked: Answer(status=302, headers={"Location": f"http://x/{asked.headers}"[:200]})),
+        on("/auth/signin", lambda received: Answer(received.body, 401)),
+        on("/auth/signin", lambda received: Answer(received.body)),
+        on("/workbooks", lambda received: Answer(str(received.headers), 418)),
+        on("/workbooks", lambda received: Answer(str(received.headers), 500)),
+        on(
+            "/workbooks",
+            lambda received: Answer(status=302, headers={"Location": f"http://x/{received.headers}"[:200]}),
+        ),
         at("/auth/signin", error(401, "401001")),
         at("/serverInfo", Answer(HTML)),
     ],
@@ -73,31 +76,36 @@ def test_no_secret_is_seen(
     """Whatever Tableau sends back, and however it fails: no secret, nothing signed, no session."""
     harness.tableau.tokens["agent"] = CANARY
     rest = harness.rest(credentials=lambda: credentials)
-    said: list[str] = []
+    output: list[str] = []
     with harness.tableau.doing(misbehaviour):
         for _ in range(2):
             try:
-                said += [f"{one.error} {one.inventory and one.inventory.notes}" for one in harness.poll(rest).values()]
+                output += [
+                    f"{one.error} {one.inventory and one.inventory.notes}" for one in harness.poll(rest).values()
+                ]
             except ExporterError as failure:
-                said += [str(failure), repr(failure), repr(failure.__cause__)]
-    said += [
+                output += [str(failure), repr(failure), repr(failure.__cause__)]
+    output += [
         repr(rest),
         repr(rest.token_stats),
         repr(credentials),
         repr(RestOptions("http://x", (), lambda: credentials)),
     ]
     rest.close()
-    said += [record.getMessage() + str(record.exc_text) for record in loud.records]
-    text = "\n".join([*said, *capsys.readouterr()])
+    output += [record.getMessage() + str(record.exc_text) for record in loud.records]
+    text = "\n".join([*output, *capsys.readouterr()])
     signed = [
-        part for asked in harness.tableau.asked for part in asked.body.decode().split('"') if part.startswith("eyJ")
+        part
+        for received in harness.tableau.received
+        for part in received.body.decode().split('"')
+        if part.startswith("eyJ")
     ]
     for secret in (CANARY, "canary-of-the-token", APP.secret_value, "canary-of-the-secret", "session-", *signed):
         assert secret not in text
 
 
 def test_credentials_do_not_print_their_secret() -> None:
-    """What Python prints of them is not the secret."""
+    """The repr of the credentials has no secret."""
     assert "canary" not in repr(Token("agent", CANARY)) + repr(APP)
 
 
@@ -119,9 +127,9 @@ def test_a_text_is_redacted_with_what_is_known_now() -> None:
     assert secrets.redact("canary of the session") == "canary of <secret>"
 
 
-def echo_as_host(asked: Asked) -> Answer | None:
+def echo_as_host(received: ReceivedRequest) -> Answer | None:
     """Send us to a host that is called as the secret is."""
-    (value,) = re.findall('personalAccessTokenSecret="([^"]*)"', asked.body.decode())
+    (value,) = re.findall('personalAccessTokenSecret="([^"]*)"', received.body.decode())
     return Answer(status=302, headers={"Location": f"http://{value}/"})
 
 

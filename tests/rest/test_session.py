@@ -1,4 +1,4 @@
-"""One session of one token: when it begins, what becomes of it when it is lost, and what is said of it."""
+"""One session of one token: its begin, its loss and recovery, and the messages about it."""
 
 import logging
 
@@ -8,13 +8,13 @@ import pytest
 from exporter.errors import ConfigurationError, ExporterError, Fault, SourceRefused, SourceUnreachable
 from exporter.rest.credentials import LIFE_SECONDS, SCOPES, ConnectedApp, Token
 from tests.rest.conftest import NOW, RestHarness
-from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, Override, at, error
+from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Override, ReceivedRequest, at, error
 
 APP = ConnectedApp("client", "secret-id", "the value of the secret, long enough to sign", "anna@example.com")
 
 
 def test_one_session_serves_every_site_and_poll(three: RestHarness) -> None:
-    """One sign-in, a switch for each further site, and the session is kept between polls, then signed out."""
+    """One sign-in, a switch for each further site, and the session is retained between polls, then signed out."""
     rest = three.rest()
     assert [result.error for result in three.poll(rest).values()] == [None] * 3
     assert three.tableau.count("/auth/signin") == 1
@@ -41,8 +41,8 @@ def test_a_session_lost_in_the_middle_is_renewed(three: RestHarness, part: str) 
     """Whatever request finds the session gone is made again after one sign-in; nothing is lost of any site."""
     rest, lost = three.rest(), [False]
 
-    def end(asked: Asked) -> None:
-        if part in asked.path and not lost[0]:
+    def end(received: ReceivedRequest) -> None:
+        if part in received.path and not lost[0]:
             lost[0] = True
             three.tableau.sign_everybody_out()
 
@@ -72,8 +72,8 @@ def test_a_session_lost_twice_in_a_poll_is_a_collision(three: RestHarness) -> No
 def _ending(harness: RestHarness, part: str) -> Override:
     done = [False]
 
-    def end(asked: Asked) -> None:
-        if part in asked.path and not done[0]:
+    def end(received: ReceivedRequest) -> None:
+        if part in received.path and not done[0]:
             done[0] = True
             harness.tableau.sign_everybody_out()
 
@@ -89,7 +89,7 @@ def test_a_refusal_right_after_signing_in_is_a_collision(harness: RestHarness) -
 
 
 def test_sessions_of_an_app_that_end_at_once(harness: RestHarness) -> None:
-    """Nobody else can end them: no other program is blamed, and the poll is given up after one sign-in more."""
+    """No other program can end them, so none is blamed, and the poll is given up after one sign-in more."""
     rest = harness.rest(credentials=lambda: APP)
     with harness.tableau.doing(at("/sites/", error(401, "401002"))):
         line = harness.failure(rest)
@@ -100,7 +100,7 @@ def test_sessions_of_an_app_that_end_at_once(harness: RestHarness) -> None:
 def test_sessions_that_are_lost_again_and_again_are_a_collision(
     harness: RestHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another program that signs in between our polls costs us a session each time: it is said, and counted."""
+    """Another program that signs in between our polls costs us a session each time: it is logged, and counted."""
     caplog.set_level(logging.WARNING)
     rest = harness.rest()
     harness.poll(rest)
@@ -141,7 +141,7 @@ def test_a_refused_token(harness: RestHarness) -> None:
 
 
 def test_a_rotated_token_is_picked_up(harness: RestHarness) -> None:
-    """The credentials are asked for at every sign-in."""
+    """The credentials are read at every sign-in."""
     values = ["value of the token"]
     rest = harness.rest(credentials=lambda: Token("agent", values[-1]))
     harness.poll(rest)
@@ -167,7 +167,7 @@ def test_a_connected_app_signs_in(harness: RestHarness) -> None:
     harness.poll(rest)
     harness.tableau.sign_everybody_out()
     assert harness.inventory(rest).content.num_rows == 3
-    bodies = [asked.body.decode() for asked in harness.tableau.asked if asked.path.endswith("/auth/signin")]
+    bodies = [received.body.decode() for received in harness.tableau.received if received.path.endswith("/auth/signin")]
     signed = [body.split('jwt="')[1].split('"')[0] for body in bodies]
     assert len(set(signed)) == 2
     headers = jwt.get_unverified_header(signed[0])
@@ -192,7 +192,7 @@ def test_what_lies_outside_the_scopes_is_no_collision(harness: RestHarness) -> N
 
 
 def test_a_connected_app_that_is_refused(harness: RestHarness) -> None:
-    """The line says what a connected app is made of."""
+    """The line lists the parts of a connected app's credentials."""
     with (
         harness.tableau.doing(at("/auth/signin", error(401, "401001"))),
         pytest.raises(SourceRefused, match="the connected app is refused: check its ids, its secret and its user"),
@@ -221,8 +221,8 @@ def test_the_version_of_the_server_is_spoken(harness: RestHarness) -> None:
     rest = harness.rest()
     harness.inventory(rest)
     assert rest.server_version == "2025.3.0"
-    assert harness.tableau.asked[0].path == "/api/2.4/serverInfo"
-    assert {asked.path.split("/")[2] for asked in harness.tableau.asked[1:]} == {"3.19", "metadata"}
+    assert harness.tableau.received[0].path == "/api/2.4/serverInfo"
+    assert {received.path.split("/")[2] for received in harness.tableau.received[1:]} == {"3.19", "metadata"}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_the_version_of_the_server_is_spoken(harness: RestHarness) -> None:
     ],
 )
 def test_something_else_answers(harness: RestHarness, answer: Answer) -> None:
-    """What is not Tableau is unreachable, whatever it says; one line, and no sign-in is tried on it."""
+    """A server other than Tableau is unreachable, with any answer; one line, and no sign-in is sent to it."""
     with harness.tableau.doing(at("/serverInfo", answer)), pytest.raises(SourceUnreachable) as caught:
         harness.poll(harness.rest())
     assert len(str(caught.value).splitlines()) == 1
@@ -258,16 +258,16 @@ def test_a_sign_in_that_is_answered_with_nonsense(three: RestHarness, body: byte
     rest = three.rest("default", "marketing")
     with three.tableau.doing(at(part, Answer(body))):
         try:
-            said = [result.error for result in three.poll(rest).values() if result.error]
+            output = [result.error for result in three.poll(rest).values() if result.error]
         except ExporterError as failure:
-            said = [str(failure)]
-    assert said
-    assert all(line and len(line.splitlines()) == 1 for line in said)
+            output = [str(failure)]
+    assert output
+    assert all(line and len(line.splitlines()) == 1 for line in output)
     assert [result.error for result in three.poll(rest).values()] == [None, None]
 
 
 def test_a_connected_app_of_other_sites(three: RestHarness) -> None:
-    """Where a connected app may not switch, it signs in; a site that is not its own says nothing of its credentials."""
+    """A connected app that may not switch signs in; a site other than its own proves nothing of its credentials."""
     rest = three.rest("default", "marketing", "nowhere", credentials=lambda: APP)
     with three.tableau.doing(at("/auth/switchSite", error(403, "403004"))):
         results = three.poll(rest)
@@ -279,7 +279,7 @@ def test_a_connected_app_of_other_sites(three: RestHarness) -> None:
 
 
 def test_what_a_source_knew_of_the_token_is_passed_on(harness: RestHarness) -> None:
-    """A new source goes on counting where the old one ended, also towards what is a collision."""
+    """A new source continues the counts of the old one, also towards a collision."""
     rest = harness.rest()
     harness.poll(rest)
     for number in range(1, 4):

@@ -47,7 +47,7 @@ def server(estate: Estate) -> Iterator[TableauServer]:
 
 @pytest.fixture
 def rest(server: TableauServer) -> Iterator[RestClient]:
-    """An agent's source, whose pauses take no time."""
+    """An agent's source, without pauses."""
     made = RestClient(RestOptions(server.url, (), lambda: Token(NAME, VALUE), timeout=20), sleep=lambda _: None)
     yield made
     made.close()
@@ -94,7 +94,7 @@ def test_every_asset_once(server: TableauServer, rest: RestClient, estate: Estat
 
 
 def _counted(url: str) -> Counter[str]:
-    """Count as anybody would."""
+    """Count in a plain loop."""
     server = tsc.Server(url, use_server_version=True)
     options = tsc.RequestOptions(pagesize=1000)
     found: Counter[str] = Counter()
@@ -111,11 +111,11 @@ Extract = tuple[bool | None, datetime | None]
 
 
 def _sources(item: Content, virtual: Mapping[str, VirtualConnection]) -> list[Extract]:
-    """Return what an asset lives on, as it truly is."""
+    """Return an asset's sources, from the facts."""
     found: list[Extract] = []
     for source in item.sources:
         if source.published:
-            found.append((None, None))  # its own rows say it
+            found.append((None, None))  # its own rows have it
             continue
         at = max((at for at in (source.refreshed_at, source.incremented_at) if at), default=None)
         found.append((source.has_extracts, at))
@@ -126,7 +126,7 @@ def _sources(item: Content, virtual: Mapping[str, VirtualConnection]) -> list[Ex
 
 
 def test_every_refresh_is_true(rest: RestClient, estate: Estate) -> None:
-    """What each workbook and data source lives on, and when that was refreshed, is as it is; so also with fractions."""
+    """The sources of each workbook and data source, and their refreshes, equal the facts; so also with fractions."""
     expected = truth(estate)
     virtual = {one.luid: one for site in estate.facts() for one in site.virtual_connections}
     found: dict[str, list[Extract]] = {}
@@ -181,7 +181,7 @@ def test_owners_projects_and_tasks(rest: RestClient, estate: Estate) -> None:
 
 
 def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: RestClient, estate: Estate) -> None:
-    """Each finished refresh tells its asset, within the budget of the poll, and until that is known."""
+    """Each finished refresh yields its asset, within the budget of the poll, and until that is known."""
     for count, switch in enumerate(("missing", "disabled"), 1):
         server.failure_modes.metadata = switch
         server.requests.clear()
@@ -211,7 +211,7 @@ def test_limits_of_the_metadata_api(
 
 
 def test_a_partial_metadata_api(server: TableauServer, rest: RestClient) -> None:
-    """What came is kept, and marked."""
+    """Received nodes are used, and marked."""
     server.failure_modes.metadata_partial = True
     for result in poll(rest).values():
         assert result.inventory is not None
@@ -265,7 +265,7 @@ def test_a_bomb_is_not_parsed(
 
 
 def failures(rest: RestClient) -> list[str]:
-    """Poll once, and return what is said of every site, or of Tableau as a whole."""
+    """Poll once, and return the errors and notes of every site, or of Tableau as a whole."""
     try:
         results = poll(rest).values()
     except SourceError as error:
@@ -288,7 +288,7 @@ def test_an_emptied_list(server: TableauServer, rest: RestClient, kind: str) -> 
 
 @pytest.mark.parametrize("failure_mode", ["duplicated", "skipped"])
 def test_a_list_that_changes_while_it_is_read(failure_mode: str) -> None:
-    """What changes at every reading is not believed."""
+    """A list that changes at every read is rejected."""
     with TableauServer(Estate.large(2_500, 10, sites=1)) as server:
         rest = RestClient(RestOptions(server.url, (), lambda: Token(NAME, VALUE)), sleep=lambda _: None)
         setattr(server.failure_modes, failure_mode, {"workbooks"})
@@ -334,7 +334,7 @@ def test_what_passes_by(server: TableauServer, rest: RestClient, failure_mode: s
 
 
 def test_another_user_of_the_token(server: TableauServer, rest: RestClient) -> None:
-    """A second loss in a poll ends it, with a line that says what to do; the token is not fought for."""
+    """A second loss in a poll ends it, with a line that names the remedy; the token is not contested."""
     server.failure_modes.rival_every = 7
     results = poll(rest)
     assert any("give each program a token of its own" in (result.error or "") for result in results.values())
@@ -377,7 +377,7 @@ def test_a_token_that_expired(server: TableauServer, rest: RestClient) -> None:
 
 
 def test_a_connected_app(server: TableauServer) -> None:
-    """What is signed is what Tableau asks for."""
+    """The signed claims are those that Tableau requires."""
     credentials = ConnectedApp(APP.client_id, APP.secret_id, APP.secret_value, "person0")
     rest = RestClient(RestOptions(server.url, SITES, lambda: credentials))
     assert all(result.inventory for result in poll(rest).values()), poll(rest)
@@ -388,7 +388,7 @@ def test_a_connected_app(server: TableauServer) -> None:
 
 
 def test_tableau_cloud(estate: Estate, tmp_path: Path) -> None:
-    """The site is named, the schedules stand in the tasks, and nothing is said of suspension."""
+    """The site is named, the schedules are in the tasks, and suspension is unknown."""
     with TableauServer(estate, cloud=True) as server:
         rest = RestClient(RestOptions(server.url, ("site1",), lambda: Token(NAME, VALUE)))
         results = poll(rest)
@@ -449,7 +449,7 @@ def test_a_poll_that_was_broken_off_is_signed_out(server: TableauServer) -> None
 
 @contextlib.contextmanager
 def ended_after(server: TableauServer, seconds: float) -> Iterator[None]:
-    """End what trickles for ever after so many seconds, so that a test that fails comes to its end."""
+    """End an endless trickle after so many seconds, so that a failing test comes to its end."""
     timer = threading.Timer(seconds, server.stopped.set)
     timer.start()
     try:

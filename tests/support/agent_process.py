@@ -22,10 +22,10 @@ from tests.support.wait import PATIENCE_SECONDS
 
 
 class Agent:
-    """One agent process; what it logs stands in ``log``."""
+    """One agent process; its log is the file ``log``."""
 
     def __init__(self, folder: Path, repository: Mapping[str, str | int] | None, **settings: str) -> None:
-        """Take libpq parameters of the repository and settings as REPOSITORY__POLL_INTERVAL="1s"."""
+        """Use libpq parameters of the repository and settings as REPOSITORY__POLL_INTERVAL="1s"."""
         self.folder = folder
         self.history = folder / "history.duckdb"
         self.log = folder / "agent.log"
@@ -46,9 +46,9 @@ class Agent:
         keys |= settings
         self.environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items() if value}
         self.user: tuple[str, str] | None = None
-        """Who scrapes, where the agent asks for a user and a password."""
+        """The credentials of scrapes, where the agent requires a user and a password."""
         self.module = "exporter"
-        """What is run: the program, or one that stands before it."""
+        """The command: the program, or one that wraps it."""
         self.authority: Path | None = None
         """The certificate of the CA of its web server; None without TLS."""
         self.patience_seconds = PATIENCE_SECONDS
@@ -164,7 +164,7 @@ class Agent:
 
     @contextmanager
     def between_polls(self) -> Iterator[Path]:
-        """Stop the process at a moment when it does not hold its file, for as long as the block takes."""
+        """Stop the process at a moment when it does not hold its file, for the duration of the block."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             self.process.send_signal(signal.SIGSTOP)
@@ -183,14 +183,14 @@ class Agent:
                 self.process.send_signal(signal.SIGCONT)
 
     def polled_somehow(self, times: int = 1) -> None:
-        """Wait until that many polls more have asked the repository, whatever became of their rows."""
+        """Wait until that many more polls have queried the repository, whether or not their rows were stored."""
         name, labels = "tableau_collector_last_success_timestamp_seconds", {"collector": "users"}
         for _ in range(times):
             before = self.value(name, **labels)
             self.until(lambda before=before: self.value(name, **labels) != before, "a poll")  # type: ignore[misc]
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Ask the history, waiting for the moment between polls when nobody holds it."""
+        """Query the history, waiting for the moment between polls when no process holds it."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:

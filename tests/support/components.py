@@ -1,7 +1,7 @@
 """The real components that tests run against: where each is found, and how to get it where it is missing.
 
-A test asks with ``require("promtool")``. Where the component is missing the test is skipped with a line that says how
-to get it; with ``CI=true`` it fails instead.
+A test calls ``require("promtool")``. Where the component is missing the test is skipped with a line on how to install
+it; with ``CI=true`` it fails instead.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ import pytest
 
 @dataclass(frozen=True)
 class Component:
-    """One component: how to find it, and what to tell somebody who lacks it."""
+    """One component: how to find it, and how to install it."""
 
     find: Callable[[], Path | None]
     get: str

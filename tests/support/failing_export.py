@@ -14,7 +14,7 @@ from exporter.maintenance import Exported, ExportRequest
 
 
 def export_from(_file: HistoryFile, request: ExportRequest) -> Iterator[Verdict]:
-    """Hang, die or stumble; a target has a file ``released`` once what was taken is given back."""
+    """Hang, die or raise; a target has a file ``released`` once its lock is released."""
     request.progress(1, 2)
     (target,) = request.targets
     if request.table == "is deaf":

@@ -1,6 +1,6 @@
-"""A fake Alertmanager over HTTP: it records every alert, and can be out of order in every way.
+"""A fake Alertmanager over HTTP: it records every alert, and can fail in every way.
 
-It refuses, errs, hangs, resets, and accepts what it does not answer for. One connection is served after the other, so
+It refuses, errs, hangs, resets, and accepts without an answer. One connection is served after the other, so
 that a client with a response knows that all requests before it are done.
 """
 
@@ -27,18 +27,18 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class ReceivedAlert:
-    """One alert as it was told; instants are Unix seconds."""
+    """One alert as it was received; instants are Unix seconds."""
 
     labels: Labels
     annotations: dict[str, str]
     starts_at: float
     ends_at: float
-    told_at: float
+    notified_at: float
 
     @property
     def is_end(self) -> bool:
-        """Whether it was told as ended."""
-        return self.ends_at <= self.told_at
+        """Whether it was received as ended."""
+        return self.ends_at <= self.notified_at
 
     @property
     def name(self) -> str:
@@ -47,23 +47,23 @@ class ReceivedAlert:
 
 
 class FakeAlertmanager:
-    """One Alertmanager; what it accepted since it was last asked stands in ``news``."""
+    """One Alertmanager; ``news`` are the alerts accepted since it was last read."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         """The clock of the sender of its alerts."""
-        self.told: list[ReceivedAlert] = []
+        self.notified: list[ReceivedAlert] = []
         """Everything that it accepted."""
         self.options = WELL
         self.last: dict[Labels, ReceivedAlert] = {}
         self.news: list[ReceivedAlert] = []
-        self.taken = 0
-        """How many alerts it took so far, answered or not."""
+        self.accepted = 0
+        """How many alerts it accepted so far, answered or not."""
         self.answered: list[ReceivedAlert] = []
-        """What it took and said so, since it was asked."""
+        """The alerts that it accepted and confirmed, since it was read."""
         self.kills: tuple[int, bool] | None = None
-        """The process that it ends at its next batch, and whether it takes the batch before."""
-        # A port stays its own while nobody listens there.
+        """The process that it ends at its next batch, and whether it accepts the batch before."""
+        # A port stays reserved while it has no listener.
         self._place = _bound(0)
         self.port = self._place.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -84,7 +84,7 @@ class FakeAlertmanager:
             (self._close if options == REFUSES else self._listen)()
 
     def settle(self) -> None:
-        """Wait until everything is done that was asked of it."""
+        """Wait until all its requests are done."""
         if self.options != REFUSES:
             asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             asking.request("GET", "/")
@@ -92,7 +92,7 @@ class FakeAlertmanager:
             asking.close()
 
     def heard(self) -> tuple[list[ReceivedAlert], list[ReceivedAlert]]:
-        """Return what it was told since the last time, and what of that it said that it took."""
+        """Return the alerts received since the last call, and those of them that it confirmed."""
         self.settle()
         news, answered = self.news, self.answered
         self.news, self.answered = [], []
@@ -104,8 +104,8 @@ class FakeAlertmanager:
 
     @property
     def ends(self) -> Sequence[ReceivedAlert]:
-        """What it was told as ended."""
-        return [told for told in self.told if told.is_end]
+        """The alerts received as ended."""
+        return [notified for notified in self.notified if notified.is_end]
 
     def _listen(self) -> None:
         self._server = _server(self)
@@ -118,13 +118,13 @@ class FakeAlertmanager:
         self._server.server_close()
 
     def _take(self, batch: list[ReceivedAlert]) -> None:
-        self.taken += len(batch)
-        self.told += batch
+        self.accepted += len(batch)
+        self.notified += batch
         self.news += batch
         self.last |= {word.labels: word for word in batch}
 
-    def _kill(self, *, taken: bool) -> None:
-        if self.kills is not None and self.kills[1] == taken:
+    def _kill(self, *, accepted: bool) -> None:
+        if self.kills is not None and self.kills[1] == accepted:
             os.kill(self.kills[0], signal.SIGKILL)
             self.kills = None
 
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
     alertmanager: FakeAlertmanager
 
     def handle(self) -> None:
-        # Whoever is killed in the midst of asking is no news.
+        # A client killed during its request is expected.
         with contextlib.suppress(OSError):
             super().handle()
 
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length:
             return
         alertmanager = self.alertmanager
-        alertmanager._kill(taken=False)
+        alertmanager._kill(accepted=False)
         self._behave([received(alert, alertmanager.clock()) for alert in json.loads(body)])
 
     def _behave(self, batch: list[ReceivedAlert]) -> None:
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         share = {ERRS: 0, TAKES_HALF: len(batch) // 2}.get(options, len(batch))
         alertmanager._take(batch[:share])
-        alertmanager._kill(taken=True)
+        alertmanager._kill(accepted=True)
         if options == WELL:
             alertmanager.answered += batch
         if options == RESETS:
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def received(alert: dict[str, Any], now: float) -> ReceivedAlert:

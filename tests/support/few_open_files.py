@@ -1,4 +1,4 @@
-"""The program on a host that lets a process open 256 files, 64 of them unless it asks for more."""
+"""The program on a host that lets a process open 256 files, 64 of them by default."""
 
 import resource
 

@@ -37,6 +37,6 @@ def _end(work: Callable[..., object], arguments: tuple[object, ...]) -> None:
     try:
         work(*arguments)
         code = ENDED
-    except BaseException:  # noqa: BLE001 - told by the exit code
+    except BaseException:  # noqa: BLE001 - reported by the exit code
         traceback.print_exc()
     os._exit(code)

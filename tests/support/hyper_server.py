@@ -1,4 +1,4 @@
-"""hyperd as a fixture, and what stands in a .hyper file."""
+"""hyperd as a fixture, and the rows of a .hyper file."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ EXTRACT = '"Extract"."Extract"'
 
 @pytest.fixture(scope="session")
 def hyper_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[HyperProcess]":
-    """A server that reads what was exported."""
+    """A server that reads exported .hyper files."""
     require("hyperd")
     from exporter.exports.hyper import hyperd
 

@@ -16,7 +16,7 @@ from exporter.history.file import HistoryFile
 
 
 def run(last: int) -> None:
-    """Count openings of the history, and what is synced and put in place, and interrupt before the last of them."""
+    """Count openings of the history, its fsyncs and renames, and interrupt before the last of them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     export_reader.SLICE_ROWS = staging.SLICE_ROWS = 10
     steps = iter(range(last))
@@ -35,7 +35,7 @@ def run(last: int) -> None:
     try:
         main(["history", *sys.argv[2:]])
     except SystemExit as ended:
-        # What is put in place of these functions outlives the interpreter's own end, and DuckDB complains of that.
+        # The replacements of these functions outlive the interpreter's own end, and DuckDB complains of that.
         sys.stderr.flush()
         os._exit(int(ended.code or 0))
 

@@ -1,4 +1,4 @@
-"""A program that serves on a port of its own choice: no port is given up in between, for somebody else to take."""
+"""A program that serves on a port of its own choice: no other process can claim the port in between."""
 
 import re
 import subprocess
@@ -13,21 +13,21 @@ _TOLD = re.compile(r'msg="Listening on" address=(127\.0\.0\.1:\d+)\n')
 
 
 @contextmanager
-def listening(command: Sequence[str], log: Path, told: re.Pattern[str] = _TOLD) -> Iterator[str]:
-    """Run a program, one of Prometheus' by default, told to listen on any port; give the address that its log names."""
-    with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+def listening(command: Sequence[str], log: Path, reported: re.Pattern[str] = _TOLD) -> Iterator[str]:
+    """Run a program, one of Prometheus' by default, on any free port; yield the address in its log."""
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
-            yield _address(process, log, told)
+            yield _address(process, log, reported)
         finally:
             process.terminate()
 
 
-def _address(process: "subprocess.Popen[bytes]", log: Path, told: re.Pattern[str]) -> str:
+def _address(process: "subprocess.Popen[bytes]", log: Path, reported: re.Pattern[str]) -> str:
     def listens() -> bool:
         assert process.poll() is None, log.read_text(errors="replace")
-        return told.search(log.read_text(errors="replace")) is not None
+        return reported.search(log.read_text(errors="replace")) is not None
 
     until(listens, lambda: log.read_text(errors="replace"), pause_seconds=0.05)
-    found = told.search(log.read_text(errors="replace"))
+    found = reported.search(log.read_text(errors="replace"))
     assert found is not None
     return found[1]

@@ -47,7 +47,7 @@ class NotifierHarness:
         self.blocks: Callable[[float], Iterable[AnyBlock]] = lambda _now: ()
         self.assets: Callable[[float], pa.Table] = lambda _now: ARROW_SCHEMA.empty_table()
         self.sources: Callable[[], SourceStates] = SourceStates
-        self.shown: Sequence[Block] = ()
+        self.published: Sequence[Block] = ()
         self.firing: Sequence[FiringAlert] = ()
         self.restart()
 
@@ -59,7 +59,7 @@ class NotifierHarness:
         self.reload()
 
     def reload(self) -> None:
-        """Go on with the same memory and perhaps other Alertmanagers, as an agent does that was told to reload."""
+        """Continue with the same memory and perhaps other Alertmanagers, as an agent does after a reload."""
         present = EvaluationContext(self._blocks, self._assets, self._sources, self._show, self._show_firing)
         receivers = [Alertmanager(AlertmanagerOptions(url, timeout=TIMEOUT_SECONDS)) for url in self.urls]
         self.rule_manager = RuleManager(receivers, self.history, present, self.options, lambda: self.now, self.store)
@@ -74,13 +74,13 @@ class NotifierHarness:
         return self.sources()
 
     def _show(self, blocks: Sequence[Block], _now: float) -> None:
-        self.shown = blocks
+        self.published = blocks
 
     def _show_firing(self, alerts: Sequence[FiringAlert]) -> None:
         self.firing = alerts
 
     def step(self) -> None:
-        """Look, write, and tell every Alertmanager, once."""
+        """Evaluate, write, and notify every Alertmanager, once."""
         self.rule_manager.step()
         for notifier in self.rule_manager.notifiers:
             notifier.deliver()
@@ -93,13 +93,13 @@ class NotifierHarness:
             self.step()
 
     def kept(self) -> list[tuple[str, str]]:
-        """Return name and state of each alert that the history keeps."""
+        """Return name and state of each alert in the history."""
         with duckdb.connect(str(self.path), read_only=True) as connection:
             return connection.execute("SELECT labels['alertname'], state FROM alerts ORDER BY ALL").fetchall()
 
     def value(self, family: str, **labels: str) -> float | None:
-        """Return a sample of what is shown."""
-        for block in self.shown:
+        """Return a published sample."""
+        for block in self.published:
             if block.family.name == family:
                 for row, value in zip(block.labels.rows(), block.at(self.now), strict=True):
                     if dict(zip(block.labels.names, row, strict=True)) == labels and value is not None:

@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 @contextmanager
 def pgbouncer(server: Postgres, passwords: Mapping[str, str], **settings: str) -> Iterator[int]:
-    """Run PgBouncer for every database of a server and these users; give its port.
+    """Run PgBouncer for every database of a server and these users; yield its port.
 
     ``settings`` are those of the section ``[pgbouncer]``, for example ``pool_mode``.
     """

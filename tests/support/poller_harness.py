@@ -65,7 +65,7 @@ class PollerHarness:
         self.poller = RepositoryPoller(self.repository, self.context, Schedule(1.0, 1000.0))
 
     def poll(self, *, exact: bool = False) -> bool:
-        """Poll once; no counter falls, and everything known is said in one line."""
+        """Poll once; no counter falls, and every known fault is one line."""
         answered = self.poller.poll(exact=exact)
         self._compare()
         return answered
@@ -77,7 +77,7 @@ class PollerHarness:
         assert not self.errors()
 
     def errors(self) -> dict[str, str]:
-        """What the collectors and the last poll complain of."""
+        """The errors of the collectors and of the last poll."""
         status = self.store.summary(self.now, "")
         found = {collector.name: collector.error for collector in status.collectors if collector.error}
         assert all("\n" not in error for error in found.values())
@@ -89,7 +89,7 @@ class PollerHarness:
 
     def _compare(self) -> None:
         if not self.history.known:
-            return  # what is unknown is absent; it has not fallen
+            return  # an unknown counter is absent; it has not decreased
         totals = self.history.totals
         now = {(family, labels): value for family, rows in totals.counters.items() for labels, value in rows}
         for family, rows in totals.histograms.items():
@@ -114,7 +114,7 @@ class PollerHarness:
         return sum(value for _, value in rows)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Ask the history."""
+        """Query the history."""
         with duckdb.connect(str(self.file.path), read_only=True) as connection:
             return connection.execute(sql).fetchall()
 

@@ -1,7 +1,7 @@
 """PostgreSQL servers as fixtures: one of each version in a process, for every test that does not change the server.
 
 Roles are the whole server's: on these servers the published ones have PASSWORDS, and a test that sets others puts
-them back. What has to stop or freeze its server asks for ``restartable_server``, and leaves it running.
+them back. A test that stops or freezes its server requests ``restartable_server``, and leaves it running.
 """
 
 import os

@@ -24,9 +24,9 @@ from tests.support.source import Source, create_repository
 from tests.support.wait import until
 
 DATABASE = "workgroup"
-# No transaction is used up and none is frozen but by the test; a standby waits for nobody, and nobody for it.
+# Only the test uses up or freezes transactions; a standby waits for no other server, and no other for it.
 SETTINGS = {"autovacuum": "off", "max_standby_streaming_delay": "-1", "wal_retrieve_retry_interval": "100ms"}
-# What a segment of pg_xact tells of.
+# The transactions of a segment of pg_xact.
 SEGMENT_XIDS = 2**20
 SEGMENT_BYTES = 2**18
 
@@ -53,7 +53,7 @@ class Cluster(Source):
 
     @property
     def socket(self) -> Address:
-        """Where the agent finds it on the same machine, by a way that tells no two servers apart."""
+        """Where the agent finds it on the same machine, by an address that all servers share."""
         return Address(str(self.server.data), self.server.port)
 
     def stop(self, mode: str = "fast") -> None:
@@ -84,9 +84,9 @@ class Cluster(Source):
     def crash(self) -> None:
         """Kill one process of the server; the postmaster ends all others, and recovers."""
         log = self.server.log
-        told = log.read_text().count("terminating any other active server processes")
+        reported = log.read_text().count("terminating any other active server processes")
         os.kill(self.run("SELECT pg_backend_pid()")[0][0], signal.SIGKILL)
-        until(lambda: log.read_text().count("terminating any other active server processes") > told)
+        until(lambda: log.read_text().count("terminating any other active server processes") > reported)
         self.hang_up()
 
     def _answers(self) -> bool:
@@ -104,7 +104,7 @@ class Cluster(Source):
             self._connection.close()
 
     def program(self, name: str, *options: str, stdin: bytes = b"") -> bytes:
-        """Run one of the server's programs as the server's account, and return what it prints."""
+        """Run one of the server's programs as the server's account, and return its output."""
         environment = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "PGUSER": SUPERUSER, "PGPASSWORD": self.server.password}
         if self.server.running:
             environment |= {"PGHOST": self.server.host, "PGPORT": str(self.server.port)}
@@ -121,7 +121,7 @@ class Cluster(Source):
         return bytes(printed)
 
     def backup(self, *options: str, folder: Path | None = None) -> Path:
-        """Take a physical backup while the server runs; return its folder."""
+        """Make a physical backup while the server runs; return its folder."""
         self._backups += 1
         folder = folder or self.server.folder / f"backup-{self._backups}"
         folder.mkdir(mode=0o700)
@@ -183,8 +183,8 @@ class Standby(Cluster):
         until(lambda: self.run("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written) == [(True,)])
 
     def detach(self) -> None:
-        """Receive nothing more from the primary; what it commits from now on is missing here."""
-        # Asked once: after ``attach`` a session may learn later than the receiver that there is a primary again.
+        """Receive nothing more from the primary; its later commits are missing here."""
+        # Queried once: after ``attach`` a session may learn later than the receiver that there is a primary again.
         self._primary = self._primary or str(self.run("SHOW primary_conninfo")[0][0])
         self._receive_from("")
         until(lambda: self.run("SELECT count(*) FROM pg_stat_wal_receiver") == [(0,)])
@@ -254,7 +254,7 @@ def standby(primary: Cluster, **settings: str) -> Iterator[Standby]:
 
 @contextlib.contextmanager
 def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
-    """Stop a cluster and move what it holds to a newer PostgreSQL, as pg_upgrade does it; on the same port."""
+    """Stop a cluster and move its data to a newer PostgreSQL, as pg_upgrade does it; on the same port."""
     server = in_memory(Postgres(bin_dir=require(component), settings=old.server.settings, password=old.server.password))
     server.settings["unix_socket_directories"] = str(server.data)
     with server:
@@ -282,5 +282,5 @@ def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
 
 
 def reach(harness: PollerHarness, *addresses: Address) -> None:
-    """Let the agent look for its repository at these addresses."""
+    """Have the agent find its repository at these addresses."""
     harness.repository._options = replace(harness.repository._options, addresses=addresses)

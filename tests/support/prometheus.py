@@ -18,7 +18,7 @@ QUIET: Mapping[str, Any] = {"route": {"receiver": "nobody"}, "receivers": [{"nam
 
 @contextlib.contextmanager
 def run_alertmanager(folder: Path, configuration: Mapping[str, Any] = QUIET, *flags: str) -> Iterator[str]:
-    """Run an Alertmanager, by default with nobody to notify; give its address, ``127.0.0.1:port``."""
+    """Run an Alertmanager, by default without a receiver; yield its address, ``127.0.0.1:port``."""
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(dict(configuration)))
     command = [
         str(require("alertmanager")),
@@ -33,13 +33,13 @@ def run_alertmanager(folder: Path, configuration: Mapping[str, Any] = QUIET, *fl
 
 
 def prometheus_data(folder: Path) -> Path:
-    """Return where the Prometheus that runs in a folder keeps its blocks: a test may put some there before."""
+    """Return where the Prometheus that runs in a folder retains its blocks: a test may put some there before."""
     return folder / "prometheus"
 
 
 @contextlib.contextmanager
 def run_prometheus(folder: Path, configuration: str, *flags: str) -> Iterator[str]:
-    """Run a Prometheus until it is ready; give its URL."""
+    """Run a Prometheus until it is ready; yield its URL."""
     (folder / "prometheus.yml").write_text(configuration)
     command = [
         str(require("prometheus")),

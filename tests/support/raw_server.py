@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-Answer = Callable[[socket.socket, "Asked"], None]
+Answer = Callable[[socket.socket, "ReceivedRequest"], None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request as it came; the names of its headers are in lower case."""
 
     method: str
@@ -38,7 +38,7 @@ def raw(answer: bytes) -> Answer:
 def reset(begun: bytes) -> Answer:
     """Reset the connection in the midst of an answer."""
 
-    def answer(connection: socket.socket, _: Asked) -> None:
+    def answer(connection: socket.socket, _: ReceivedRequest) -> None:
         connection.sendall(begun)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -49,19 +49,19 @@ def in_turn(*answers: Answer) -> Answer:
     """Answer each request in its own way; the last way is that of all that follow."""
     left = list(answers)
 
-    def answer(connection: socket.socket, asked: Asked) -> None:
+    def answer(connection: socket.socket, received: ReceivedRequest) -> None:
         current = left.pop(0) if len(left) > 1 else left[0]
-        current(connection, asked)
+        current(connection, received)
 
     return answer
 
 
 class RawServer:
-    """The server; each request is in ``asked``, and one connection is served at a time."""
+    """The server; each request is in ``received``, and one connection is served at a time."""
 
     def __init__(self, answer: Answer, context: ssl.SSLContext | None = None) -> None:
         self.answer = answer
-        self.asked: list[Asked] = []
+        self.received: list[ReceivedRequest] = []
         self.over = threading.Event()
         self._context = context
 
@@ -82,7 +82,7 @@ class RawServer:
     def trickle(self, begun: bytes) -> Answer:
         """Answer with a byte now and then, for ever."""
 
-        def answer(connection: socket.socket, _: Asked) -> None:
+        def answer(connection: socket.socket, _: ReceivedRequest) -> None:
             connection.sendall(begun)
             while not self.over.wait(0.05):
                 connection.sendall(b"x")
@@ -97,16 +97,16 @@ class RawServer:
                 continue
             connection.settimeout(60)
             with contextlib.suppress(OSError, ValueError), self._secured(connection) as talking:
-                asked = _read(talking)
-                self.asked.append(asked)
-                self.answer(talking, asked)
+                received = _read(talking)
+                self.received.append(received)
+                self.answer(talking, received)
             connection.close()
 
     def _secured(self, connection: socket.socket) -> socket.socket:
         return self._context.wrap_socket(connection, server_side=True) if self._context else connection
 
 
-def _read(connection: socket.socket) -> Asked:
+def _read(connection: socket.socket) -> ReceivedRequest:
     text = b""
     while b"\r\n\r\n" not in text:
         text += _some(connection)
@@ -116,7 +116,7 @@ def _read(connection: socket.socket) -> Asked:
     while len(body) < int(headers.get("content-length", "0")):
         body += _some(connection)
     method, path, _ = first.split(" ")
-    return Asked(method, path, headers, body)
+    return ReceivedRequest(method, path, headers, body)
 
 
 def _some(connection: socket.socket) -> bytes:

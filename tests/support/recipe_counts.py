@@ -1,4 +1,4 @@
-"""What each recipe of docs/history.md returns, counted by Python in the rows of a recorded history."""
+"""The results of each recipe of docs/history.md, counted by Python in the rows of a recorded history."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ RENDERED = "bootstrapSession"
 NEVER = datetime.min.replace(tzinfo=UTC).replace(tzinfo=None)
 
 EXPECTED: dict[str, tuple[Count, Key]] = {}
-"""What counts the rows of each recipe, and the key in whose order they are."""
+"""The functions that count the rows of each recipe, and the key of their order."""
 
 
 def counts(name: str, key: Key) -> Callable[[Count], Count]:
@@ -75,7 +75,7 @@ def durations(rows: Iterable[Row]) -> list[float]:
 
 
 def rounded(value: float, digits: int = 0) -> float:
-    """Round as SQL does: what is half goes up."""
+    """Round as SQL does: halves go up."""
     return float(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
@@ -183,13 +183,13 @@ def _users_by_last_activity(recorded: Recorded) -> Rows:
     requests = grouped(recent(recorded, 9999), "user_id")
     logins = grouped(recorded.rows["logins"], "user_id")
     found = []
-    for user, (site, _, name, shown) in USERS.items():
+    for user, (site, _, name, published) in USERS.items():
         if user == LEAVER:
             continue
         times = [row["created_at"] for row in requests.get((user,), [])]
         seen = [row["login_at"] for row in logins.get((user,), [])]
         found.append(
-            (SITES[site].upper(), name, shown, None, max(times, default=None), max(seen, default=None), len(times))
+            (SITES[site].upper(), name, published, None, max(times, default=None), max(seen, default=None), len(times))
         )
     return found
 

@@ -122,7 +122,7 @@ def record(path: Path) -> Recorded:
     return recorded
 
 
-def _events(now: datetime) -> list[Row]:
+def _events(now: datetime) -> list[dict[str, Any]]:
     """Return events of the audit log, one every nine hours: of an actor that is not named each fourth."""
     kinds = (
         ("Download Workbook", "Access", "workbook"),
@@ -131,10 +131,10 @@ def _events(now: datetime) -> list[Row]:
         ("Access View", "Access", "view"),
         ("Delete Workbook", "Delete", "workbook"),
     )
-    found = []
+    found: list[dict[str, Any]] = []
     for number in range(1, 160):
         event, action, content = kinds[number % len(kinds)]
-        row: Row = {
+        row: dict[str, Any] = {
             "id": number,
             "created_at": now - number * timedelta(hours=9),
             "event": event,
@@ -180,8 +180,8 @@ def _names(now: datetime) -> dict[str, list[dict[str, Any]]]:
         ],
         "projects": [{**day, "id": id_, "site_id": site, "path": path} for id_, (site, path) in PROJECTS.items()],
         "users": [
-            {**day, "id": id_, "site_id": site, "system_user_id": person, "name": name, "friendly_name": shown}
-            for id_, (site, person, name, shown) in USERS.items()
+            {**day, "id": id_, "site_id": site, "system_user_id": person, "name": name, "friendly_name": published}
+            for id_, (site, person, name, published) in USERS.items()
         ],
         "workbooks": [*books, former],
         "views": [

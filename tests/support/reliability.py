@@ -1,7 +1,7 @@
-"""The archive's faults by number, attacks by name, and the tables of docs/reliability.md, made of what tests counted.
+"""The archive's faults by number, attacks by name, and the tables of docs/reliability.md, made of the tests' counts.
 
-A test says with ``@pytest.mark.fault(12)`` which fault it drives, and with the fixture ``tally`` how often it did and
-what was lost or doubled; with ``@pytest.mark.attack("guesses")`` which attack it makes, as often as ``tally`` counts.
+A test declares its fault with ``@pytest.mark.fault(12)``, and counts with the fixture ``tally`` how often it drove the
+fault and the rows lost or doubled; an attack with ``@pytest.mark.attack("guesses")``, as often as ``tally`` counts.
 ``pytest -m fault --reliability=docs/reliability.md`` writes the table of faults anew, ``-m attack`` that of attacks.
 """
 
@@ -82,14 +82,14 @@ EVERYTHING = 0
 
 @dataclass
 class Tally:
-    """How often a test drove its fault, and what was lost or doubled by it."""
+    """How often a test drove its fault, and how many rows it lost or doubled."""
 
     runs: int = 0
     lost: int = 0
     doubled: int = 0
 
     def add(self, other: "Tally") -> None:
-        """Add what another test counted."""
+        """Add another test's counts."""
         self.runs += other.runs
         self.lost += other.lost
         self.doubled += other.doubled
@@ -103,7 +103,7 @@ class Tally:
 
 @dataclass
 class Driven:
-    """What all tests of one fault counted."""
+    """The counts of all tests of one fault."""
 
     tests: set[str] = field(default_factory=set)
     total: Tally = field(default_factory=Tally)
@@ -111,7 +111,7 @@ class Driven:
 
 @dataclass
 class Attacked:
-    """What all tests of one attack counted."""
+    """The counts of all tests of one attack."""
 
     tests: set[str] = field(default_factory=set)
     tries: int = 0
@@ -188,10 +188,10 @@ class Reliability:
         total = self._all
         return "\n".join([*lines, f"|  | in all | {total.runs} | {total.lost} | {total.doubled} |  |"])
 
-    def _line(self, shown: str, title: str, number: int) -> str:
+    def _line(self, published: str, title: str, number: int) -> str:
         driven = self._driven.get(number, Driven())
         total = driven.total
-        return f"| {shown} | {title} | {total.runs} | {total.lost} | {total.doubled} | {_short(driven.tests)} |"
+        return f"| {published} | {title} | {total.runs} | {total.lost} | {total.doubled} | {_short(driven.tests)} |"
 
 
 def _short(tests: set[str]) -> str:

@@ -60,11 +60,11 @@ class RestPollerHarness:
         history = History(self.file, found, self.privacy)
         history.lock()
 
-        def promises(_asset: object) -> tuple[float, float]:
+        def slas(_asset: object) -> tuple[float, float]:
             return (12.0, 24.0)
 
         context = self.context = PollContext(
-            history, found, self.store, lambda: self.now, promises, merged_states(found, promises), lambda: None
+            history, found, self.store, lambda: self.now, slas, merged_states(found, slas), lambda: None
         )
         (name, value), *_ = TOKENS.items()
         login = RestOptions(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
@@ -76,7 +76,7 @@ class RestPollerHarness:
             wanted=wanted_lists(found, self.sources),
         )
         self.poller = RestPoller(self.rest, context, INTERVAL, self.look_ups_a_day)
-        self.merged = context.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
+        self.merged = context.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], slas, 0.0)
 
     def poll(self, *, after: float = INTERVAL) -> bool:
         """Let time pass, and poll once."""
@@ -84,18 +84,18 @@ class RestPollerHarness:
         return self.poller.poll()
 
     def assets(self) -> dict[tuple[str, str], dict[str, object]]:
-        """Return what is shown of each asset, by type and LUID."""
+        """Return the published labels of each asset, by type and LUID."""
         rows = self.merged.rows(self.now)
         found = rows.to_pylist() if rows is not None else []
         assert len({(row["asset_type"], row["asset_id"]) for row in found}) == len(found)
         return {(row["asset_type"], row["asset_id"]): row for row in found}
 
     def sites_shown(self) -> set[object]:
-        """Return the sites of which assets are shown."""
+        """Return the sites with published assets."""
         return {row["site"] for row in self.assets().values()}
 
     def values(self, family: str) -> dict[tuple[str, ...], float]:
-        """Return the samples of a family as they are shown now."""
+        """Return the samples of a family as they are published now."""
         found: dict[tuple[str, ...], float] = {}
         for block in self.store.blocks(self.now):
             if block.family.name == family and isinstance(block, Block):
@@ -104,7 +104,7 @@ class RestPollerHarness:
         return found
 
     def status(self) -> CollectorStatus:
-        """Return how the collector of assets fares; what it says is one line."""
+        """Return the status of the collector of assets; its error is one line."""
         (status,) = self.store.summary(self.now, None).collectors
         assert "\n" not in (status.error or "") + (status.note or "")
         return status
@@ -115,7 +115,7 @@ class RestPollerHarness:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the history's file, as somebody else's program does."""
+        """Hold the history's file, as another program does."""
         holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
         command = [sys.executable, "-c", holder, str(self.file.path)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -126,7 +126,7 @@ class RestPollerHarness:
             process.stdin.close()
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
-        """Ask the history."""
+        """Query the history."""
         with duckdb.connect(str(self.file.path), read_only=True) as connection:
             return connection.execute(sql).fetchall()
 

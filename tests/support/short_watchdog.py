@@ -1,4 +1,4 @@
-"""The program with a watchdog that waits for three statement timeouts however short they are, and looks often."""
+"""The program with a watchdog that waits for three statement timeouts however short they are, and checks often."""
 
 from exporter import component_options
 from exporter.cli import main

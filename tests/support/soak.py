@@ -1,4 +1,4 @@
-"""How long the long tests are: short in ``make test``, as long as they promise in ``make soak``."""
+"""The durations of the long tests: short in ``make test``, full in ``make soak``."""
 
 import os
 

@@ -71,7 +71,7 @@ class Source:
 
     @contextmanager
     def other(self) -> "Iterator[Connection[Any]]":
-        """Open one more session; what it leaves open is rolled back."""
+        """Open one more session; its open transaction is rolled back."""
         connection = connect(self.parameters)
         try:
             yield connection
@@ -83,7 +83,7 @@ class Source:
         self.run(TRUTH)
 
     def request(self, number: int | None = None, **values: object) -> int:
-        """Insert one completed request, some of its columns as told; return its id."""
+        """Insert one completed request, with some columns given; return its id."""
         row = {
             "controller": "vizql",
             "action": "view",

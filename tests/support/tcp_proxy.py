@@ -11,12 +11,12 @@ LISTEN_SECONDS = 0.1
 
 
 class Proxy:
-    """Passes on what comes, until the server has said ``silent_after`` bytes on a connection; None: for ever."""
+    """Forward bytes, until the server has sent ``silent_after`` bytes on a connection; None: for ever."""
 
     def __init__(self, host: str, port: int) -> None:
         self.silent_after: int | None = None
         self.passed = 0
-        """How much the server has said in all."""
+        """How many bytes the server has sent in all."""
         self._server = (host, port)
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
@@ -41,7 +41,7 @@ class Proxy:
             thread.join()
 
     def alter(self, piece: bytes) -> bytes:
-        """Return what is passed on of a piece that the client sent."""
+        """Return the bytes forwarded for a piece that the client sent."""
         return piece
 
     def _accept(self) -> None:
@@ -60,13 +60,13 @@ class Proxy:
         passed = 0
         with contextlib.suppress(OSError):
             while piece := source.recv(PIECE):
-                said = piece if limit is None else piece[: max(0, limit - passed)]
+                output = piece if limit is None else piece[: max(0, limit - passed)]
                 passed += len(piece)
                 if source.getpeername() == self._server:
-                    self.passed += len(said)
+                    self.passed += len(output)
                 else:
-                    said = self.alter(said)
-                target.sendall(said)
+                    output = self.alter(output)
+                target.sendall(output)
             if limit is None or passed <= limit:
                 target.shutdown(socket.SHUT_WR)
 

@@ -1,4 +1,4 @@
-"""A simulated tenant of Tableau Cloud with the people and jobs of a simulated server, for tests that need both."""
+"""A simulated tenant of Tableau Cloud with the users and jobs of a simulated server, for tests that need both."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process brings about."""
+"""Waiting for the work of another thread or process."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ def until(
     patience_seconds: float = PATIENCE_SECONDS,
     pause_seconds: float = 0.02,
 ) -> None:
-    """Wait for a condition; it is given a minute, not a speed. ``what`` is asked only if it does not come."""
+    """Wait for a condition; it is given a minute, not a speed. ``what`` is called only if it does not come."""
     deadline = time.monotonic() + patience_seconds
     while not condition():
         assert time.monotonic() < deadline, f"did not happen: {what()}"

@@ -1,4 +1,4 @@
-"""Somebody who looks at the pages in a real browser, and everything that the browser complained of meanwhile."""
+"""A user of the pages in a real browser, and everything that the browser complained of meanwhile."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Self
@@ -17,7 +17,7 @@ _LISTEN = """
 
 
 class Visitor:
-    """One person with one page; ``is_content`` says that nothing was wrong."""
+    """One user with one page; ``is_content`` asserts that the browser reported no fault."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Visitor:
         return self.page.evaluate(f"({STRUCTURE})(document)")
 
     def accessibility_faults(self) -> Sequence[str]:
-        """Return what axe finds, a line each."""
+        """Return axe's findings, a line each."""
         found = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
         return [f"{item['id']}: {[node['html'][:200] for node in item['nodes'][:3]]}" for item in found]
 
@@ -89,7 +89,7 @@ class Visitor:
             self.complaints += self.page.evaluate("window.violations")
 
     def _hear(self, message: ConsoleMessage) -> None:
-        # A page that says 400 is logged by the browser as a resource that could not be loaded.
+        # A page of status 400 is logged by the browser as a resource that could not be loaded.
         if message.type in {"error", "warning"} and "the server responded with a status of 4" not in message.text:
             self.complaints.append(message.text)
 

@@ -12,8 +12,8 @@ from exporter.web.application import application
 from exporter.web.server import WebServer
 from tests.support.components import require
 from tests.web.browsing import Visitor
-from tests.web.fakes import FakeEndpoint, Started
-from tests.web.shown import some_pages
+from tests.web.fake_endpoint import FakeEndpoint, Started
+from tests.web.page_fixtures import some_pages
 
 # It fetches nothing of its own; root has no sandbox.
 FLAGS = [
@@ -54,7 +54,7 @@ def served(endpoint: FakeEndpoint) -> Iterator[str]:
 
 @pytest.fixture
 def visitor(browser: Browser, served: str) -> Iterator[Visitor]:
-    """Somebody at a large screen who prefers light; in the end nothing was forbidden, missing or asked elsewhere."""
+    """A browser with a large screen and light colours; nothing was blocked, missing or requested elsewhere."""
     with Visitor(browser, served) as visitor:
         yield visitor
         visitor.is_content()

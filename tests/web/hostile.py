@@ -1,4 +1,4 @@
-"""Names that strangers would like to be more than text: seeded, so that every run has the same."""
+"""Hostile names, meant to be more than text: seeded, so that every run has the same."""
 
 import random
 from collections.abc import Sequence

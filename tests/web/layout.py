@@ -1,4 +1,4 @@
-"""Whether a page can be read where it is shown: every visible text measured by the browser itself."""
+"""Whether a page is readable: every visible text measured by the browser itself."""
 
 from collections.abc import Sequence
 
@@ -93,7 +93,7 @@ def unfold(page: Page) -> None:
 
 
 def layout_faults(page: Page, *, is_print: bool = False) -> Sequence[str]:
-    """Return what cannot be read, a line each: a text over another, one that is cut, a page that is too wide."""
+    """Return the unreadable parts, a line each: a text over another, one that is cut, a page that is too wide."""
     count, faults = page.evaluate(_MEASURE, is_print)
     assert count > 5
     return [str(fault) for fault in faults]

@@ -14,8 +14,8 @@ from exporter.web.passwords import Passwords
 from exporter.web.server import WebServer
 from exporter.web.tls import Tls, TlsFiles
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, Started
-from tests.web.raw import exchange, get
+from tests.web.fake_endpoint import FakeEndpoint, Started
+from tests.web.raw_http import exchange, get
 from tests.web.test_middleware import HASHED, basic
 
 IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
@@ -71,7 +71,7 @@ def test_no_foreign_host_reloads(started: Started) -> None:
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", pytest.param("::", marks=IPV6)])
 def test_other_listeners_answer_to_every_host(started: Started, host: str) -> None:
-    """What listens on every address, as in a container, is reached by any name, over loopback too."""
+    """A server on every address, as in a container, is reached by any name, over loopback too."""
     assert exchange(port(started, Access(), host), get("/metrics", "Host: agent")).status == 200
 
 
@@ -85,7 +85,7 @@ def test_every_loopback_address_is_guarded(started: Started, host: str) -> None:
 
 
 def test_the_listener_decides_for_each_connection(started: Started) -> None:
-    """Of several addresses the loopback one is guarded, the other is not, though both are reached over loopback."""
+    """Of several addresses the loopback one checks hosts, the other does not, though both are reached over loopback."""
     access = Access()
     server = WebServer(application(FakeEndpoint(), access), "127.0.0.1", 0, access, further=[("0.0.0.0", 0)])
     guarded, open_ = started(server).ports
@@ -94,7 +94,7 @@ def test_the_listener_decides_for_each_connection(started: Started) -> None:
 
 
 def test_where_users_are_asked_for_any_host_passes(started: Started) -> None:
-    """With users a browser at another site's page has no password: what is asked of every Host is the user."""
+    """With users a browser at another site's page has no password: every Host needs the user."""
     at = port(started, Access(passwords=Passwords({"prometheus": HASHED})))
     assert exchange(at, get("/metrics", "Host: evil.example")).status == 401
     (name, value), *_ = basic("prometheus:pässword:".encode()).items()
@@ -105,7 +105,7 @@ def test_where_users_are_asked_for_any_host_passes(started: Started) -> None:
 def test_tls_is_guarded_unless_it_asks_for_certificates(
     started: Started, tmp_path_factory: pytest.TempPathFactory, required: bool, status: int
 ) -> None:
-    """A certificate of the server alone keeps nobody out; one that clients must have does."""
+    """A certificate of the server alone excludes no client; a required client certificate does."""
     folder, authority = tmp_path_factory.mktemp("tls"), trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.crt")
     for name in ("server", "client"):

@@ -1,11 +1,11 @@
-"""The routes: what each answers, to whom, with which headers."""
+"""The routes: the answer, access and headers of each."""
 
 import pytest
 from starlette.applications import Starlette
 
 from exporter.errors import ConfigurationError, Fault
 from exporter.web.application import application
-from tests.web.fakes import FakeEndpoint, ask
+from tests.web.fake_endpoint import FakeEndpoint, ask
 
 PAGES = ["/", "/assets", "/usage", "/assets/workbook/none", "/assets?page=x"]
 PATHS = [*PAGES, "/metrics", "/-/healthy", "/-/ready", "/static/status.css", "/static/icon.svg", "/nowhere"]
@@ -19,7 +19,7 @@ def endpoint() -> FakeEndpoint:
 
 @pytest.fixture
 def app(endpoint: FakeEndpoint) -> Starlette:
-    """Return an application that everybody may ask."""
+    """Return an application without users."""
     return application(endpoint)
 
 
@@ -50,7 +50,7 @@ def test_metrics_are_the_bytes_rendered_ahead(
     content_type: str,
     encoding: str | None,
 ) -> None:
-    """Each format and compression is one rendering, sent byte for byte and labelled as what it is."""
+    """Each format and compression is one rendering, sent byte for byte with its own headers."""
     answer = ask(app, "GET", "/metrics", headers)
     assert answer.body == getattr(endpoint.rendering, attribute)
     assert answer.headers["Content-Type"] == content_type
@@ -81,7 +81,7 @@ def test_ready_follows_the_endpoint(app: Starlette, endpoint: FakeEndpoint, is_r
 
 
 def test_reload_reloads(app: Starlette, endpoint: FakeEndpoint) -> None:
-    """A POST to /-/reload reloads once and says so."""
+    """A POST to /-/reload reloads once and answers so."""
     assert ask(app, "POST", "/-/reload").status == 200
     assert endpoint.reloads == 1
 
@@ -162,7 +162,7 @@ def test_other_paths_are_not_found(app: Starlette, path: str) -> None:
 
 
 def test_a_defect_shows_nothing_of_itself(app: Starlette, endpoint: FakeEndpoint) -> None:
-    """A defect of ours is a plain 500 that tells nothing."""
+    """An unexpected error is a plain 500 without details."""
     endpoint.defect = RuntimeError("canary")
     answer = ask(app, "GET", "/metrics")
     assert (answer.status, answer.body) == (500, b"Internal Server Error\n")
@@ -184,7 +184,7 @@ COLLECTORS = {"assets": True, "users": True, "views": False}
     ],
 )
 def test_metrics_of_some_collectors(query: str, chosen: set[str] | None) -> None:
-    """collect[] names the collectors that are shown, exclude[] those of the enabled ones that are not."""
+    """collect[] names the collectors that are served, exclude[] those of the enabled ones that are not."""
     endpoint = FakeEndpoint(collectors_known=COLLECTORS)
     answer = ask(application(endpoint), "GET", f"/metrics{query}")
     assert (answer.status, answer.body) == (200, endpoint.rendering.text)
@@ -203,7 +203,7 @@ def test_metrics_of_some_collectors(query: str, chosen: set[str] | None) -> None
     ids=["both", "unknown", "empty", "disabled", "long"],
 )
 def test_a_wrong_choice_of_collectors_is_refused(query: str, line: str) -> None:
-    """A choice that cannot be served is answered with 400 and one line that says why."""
+    """A selection that cannot be served is answered with 400 and one line with the reason."""
     endpoint = FakeEndpoint(collectors_known=COLLECTORS)
     answer = ask(application(endpoint), "GET", f"/metrics?{query}", {"Accept": "application/openmetrics-text"})
     assert (answer.status, answer.body.decode()) == (400, f"{line}\n")

@@ -14,8 +14,8 @@ from exporter.tabular import csv_lines, in_parts
 from exporter.web.asset_list import FILE_HEAD, file_rows, row_of
 from exporter.web.asset_query import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen
 from exporter.web.query_params import Parameters
-from tests.web.fakes import NOW
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import an_asset, some_pages
 
 KEYS = {
     "name": "name",
@@ -40,21 +40,21 @@ def table() -> AssetTable:
     return table
 
 
-def asked(query: str) -> Choice:
-    """Return what an address asks for."""
+def parsed(query: str) -> Choice:
+    """Return the query of an address."""
     return Choice.of(Parameters(QueryParams(query), PARAMETERS, ["status"]))
 
 
 def names(table: AssetTable, query: str) -> list[str]:
     """Return the names that are listed."""
-    return [table.name[place] for place in chosen(table, table.at(NOW), asked(query)).tolist()]
+    return [table.name[place] for place in chosen(table, table.at(NOW), parsed(query)).tolist()]
 
 
 @pytest.mark.parametrize(("column", "order"), list(product(KEYS, ORDERS)))
 def test_every_column_sorts_both_ways(table: AssetTable, column: str, order: str) -> None:
     """Whatever is sorted by, everything is there once; known values are in order, and unknown ones come last."""
     judged = table.at(NOW)
-    places = chosen(table, judged, asked(f"sort={column}&order={order}")).tolist()
+    places = chosen(table, judged, parsed(f"sort={column}&order={order}")).tolist()
     assert sorted(places) == list(range(len(table)))
     values = [getattr(row_of(table, judged, place), KEYS[column]) for place in places]
     if column == "refreshed":
@@ -65,7 +65,7 @@ def test_every_column_sorts_both_ways(table: AssetTable, column: str, order: str
 
 
 def test_the_worst_come_first(table: AssetTable) -> None:
-    """Without a wish what is critical comes first, of these the oldest; what is live comes last."""
+    """By default critical comes first, of these the oldest; live comes last."""
     found = names(table, "")
     assert found[:4] == ["Traffic", "Payroll", "Costs", "Unheard"]
     assert found[-1] == "Live view"
@@ -90,7 +90,7 @@ def test_the_worst_come_first(table: AssetTable) -> None:
     ],
 )
 def test_what_is_asked_for_is_found(table: AssetTable, query: str, found: set[str]) -> None:
-    """Each filter finds what fits, and all of them together what fits them all."""
+    """Each filter finds its assets, and all of them together those that match all."""
     assert set(names(table, query)) == found
 
 
@@ -106,7 +106,7 @@ def test_what_is_asked_for_is_found(table: AssetTable, query: str, found: set[st
     ],
 )
 def test_the_assets_of_an_alert_are_found(query: str, found: set[str]) -> None:
-    """An alert finds the shown assets about which it fires, of one severity where that is given."""
+    """An alert selects the listed assets about which it fires, of one severity where that is given."""
     about = [
         ("TableauAssetStale", "warning", "w-1"),
         ("TableauAssetStale", "critical", "w-2"),
@@ -119,7 +119,7 @@ def test_the_assets_of_an_alert_are_found(query: str, found: set[str]) -> None:
     ]
     pages = some_pages(firing=[*firing, FiringAlert("TableauRestUnreachable", "critical", (("source", "rest"),), NOW)])
     assert pages.assets is not None
-    choice = asked(query)
+    choice = parsed(query)
     places = chosen(pages.assets, pages.assets.at(NOW), choice, alerted(pages, choice))
     assert {pages.assets.name[place] for place in places.tolist()} == found
     assert choice.is_filtered
@@ -135,21 +135,21 @@ def test_every_choice_can_be_asked_for(table: AssetTable) -> None:
 
 
 def test_the_same_is_asked_for_again(table: AssetTable) -> None:
-    """An address that is made of a choice asks for the same."""
+    """An address that is made of a query yields the same query."""
     for query in (
         "",
         "q=a+b&status=Warning&status=Live&sort=hours&order=desc&rows=25",
         "project=P/Q&owner=%26",
         "alert=A+critical",
     ):
-        choice = asked(query)
+        choice = parsed(query)
         assert Choice.of(Parameters(QueryParams(choice.pairs()), PARAMETERS, ["status"])) == choice
 
 
 def test_csv_has_what_is_chosen(table: AssetTable) -> None:
     """The file has every asset that fits, in the same order, in as many columns as its head."""
     query = "project=Finance&sort=name"
-    text = b"".join(in_parts(csv_lines(FILE_HEAD, file_rows(table, NOW, asked(query))))).decode()
+    text = b"".join(in_parts(csv_lines(FILE_HEAD, file_rows(table, NOW, parsed(query))))).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["asset_name"] for row in rows] == names(table, query)
     payroll = next(row for row in rows if row["asset_name"] == "Payroll")
@@ -161,9 +161,9 @@ def test_csv_has_what_is_chosen(table: AssetTable) -> None:
 
 def test_a_long_file_comes_in_parts() -> None:
     """All of a large table is sent, a thousand rows at a time."""
-    table = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"{n}") for n in range(2500)], told=True).assets
+    table = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"{n}") for n in range(2500)], reported=True).assets
     assert table is not None
-    parts = list(in_parts(csv_lines(FILE_HEAD, file_rows(table, NOW, asked("rows=25")))))
+    parts = list(in_parts(csv_lines(FILE_HEAD, file_rows(table, NOW, parsed("rows=25")))))
     assert len(parts) == 3
     assert b"".join(parts).count(b"\r\n") == 2501
 

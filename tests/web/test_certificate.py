@@ -1,4 +1,4 @@
-"""The expiry of a certificate: read from what is served, of every kind of certificate."""
+"""The expiry of the served certificate, for every kind of certificate."""
 
 import ssl
 from datetime import UTC, datetime

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.web.charts import HEIGHT, STRIP_HEIGHT, STRIP_WIDTH, WIDTH, hourly, rounded_up, strip
-from tests.web.fakes import NOW
+from tests.web.fake_endpoint import NOW
 
 COUNTS = st.lists(st.integers(0, 10**9), min_size=1, max_size=200)
 

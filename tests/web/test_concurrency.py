@@ -1,4 +1,4 @@
-"""ConcurrencyLimit: what is costly is bounded, and keeps nothing else waiting."""
+"""ConcurrencyLimit: costly requests are bounded, and delay no others."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,13 @@ from starlette.types import Message
 from exporter.pagedata.builder import PageData
 from exporter.web.application import application
 from exporter.web.concurrency import Busy, ConcurrencyLimit, FairQueue
-from tests.web.fakes import FakeEndpoint, ask
+from tests.web.fake_endpoint import FakeEndpoint, ask
 
 GENEROUS = 60.0
 
 
 class StuckEndpoint(FakeEndpoint):
-    """An endpoint whose pages take until a test lets go of them."""
+    """An endpoint whose pages last until a test releases them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def asking(app: Starlette, path: str) -> asyncio.Task[httpx.Response]:
-    """Ask for something, beside what the test does."""
+    """Send a request, beside the test's own code."""
 
     async def get() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a", timeout=None) as client:
@@ -53,7 +53,7 @@ def asking(app: Starlette, path: str) -> asyncio.Task[httpx.Response]:
 
 
 def test_a_crowd_of_pages_is_told_to_come_again() -> None:
-    """Two pages are made, 16 wait, and what is asked for beyond that is answered at once; so is a scrape."""
+    """Two pages are made, 16 wait, and requests beyond that are answered at once; so is a scrape."""
     asyncio.run(_a_crowd())
 
 
@@ -77,7 +77,7 @@ async def _a_crowd() -> None:
 
 @pytest.mark.parametrize("path", ["/metrics", "/assets"])
 def test_a_scrape_waits_for_no_other_thread(path: str) -> None:
-    """PageData and plain scrapes are made though all threads that others share are taken."""
+    """Pages and plain scrapes are made though all shared threads are busy."""
     asyncio.run(_no_thread_left(path))
 
 
@@ -109,7 +109,7 @@ async def _leaving() -> None:
 
 
 async def _left(app: Starlette) -> None:
-    """Ask for a page as a client that has gone by the time its turn comes."""
+    """Request a page as a client that has gone by the time its turn comes."""
     messages: Iterator[Message] = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> Message:
@@ -123,7 +123,7 @@ async def _left(app: Starlette) -> None:
 
 
 def test_a_seat_is_free_again() -> None:
-    """A seat is given back, whatever happens on it."""
+    """A seat is released, whatever happens on it."""
     limit = ConcurrencyLimit(1, 1)
     with limit.admit(), pytest.raises(Busy):
         limit.admit().__enter__()
@@ -134,7 +134,7 @@ def test_a_seat_is_free_again() -> None:
 
 
 def test_nine_words_are_too_many() -> None:
-    """A search has eight different words at most; one that is said again does not count."""
+    """A search has eight different words at most; a repeated one does not count."""
     app = application(FakeEndpoint())
     words = "+".join("abcdefgh")
     assert ask(app, "GET", f"/assets?q={words}+A+b+c").status == HTTPStatus.OK
@@ -169,7 +169,7 @@ def test_a_fair_queue_goes_round_and_serves_the_newest_first() -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_fair_queue_passes_by_who_was_cancelled(late: bool) -> None:
-    """A request that is cancelled while it waits, or just when its turn comes, keeps nobody waiting."""
+    """A request that is cancelled while it waits, or just when its turn comes, blocks no other."""
 
     async def run() -> list[str]:
         queue, order = FairQueue(1), list[str]()
@@ -195,7 +195,7 @@ def test_a_fair_queue_passes_by_who_was_cancelled(late: bool) -> None:
 
 
 def test_a_fair_queue_forgets_the_oldest_lanes() -> None:
-    """What is known of lanes is bounded, however many there are."""
+    """The number of remembered lanes is bounded, however many there are."""
 
     async def run() -> FairQueue:
         queue = FairQueue(1)

@@ -22,7 +22,7 @@ from exporter.web.protocol import TimeoutProtocol
 from exporter.web.server import WebServer
 from exporter.web.web_config import load_access
 from tests.support.wait import until
-from tests.web.fakes import FakeEndpoint, Started
+from tests.web.fake_endpoint import FakeEndpoint, Started
 
 SILENT = 300
 LIMIT = 128
@@ -32,7 +32,7 @@ Serve = Callable[..., WebServer]
 
 @pytest.fixture
 def serve(tmp_path: Path, started: Started) -> Serve:
-    """Return a function that starts a server, over TLS if told so; all are stopped in the end."""
+    """Return a function that starts a server, over TLS if requested; all are stopped in the end."""
 
     def start(*, tls: bool = False, timeout_seconds: float = 30.0) -> WebServer:
         access = load_access(_web_config(tmp_path)) if tls else None
@@ -60,7 +60,7 @@ def trusting() -> ssl.SSLContext:
 
 
 def healthy(server: WebServer, *, tls: bool) -> int:
-    """Ask once over a connection of its own."""
+    """Request once over a new connection."""
     url = f"{'https' if tls else 'http'}://127.0.0.1:{server.port}/-/healthy"
     return httpx.get(url, verify=trusting(), timeout=30).status_code
 
@@ -216,7 +216,7 @@ def test_no_descriptor_is_no_storm(serve: Serve, caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize(("files", "connections"), [(20_000, 128), (256, 128), (200, 88), (64, 16)])
 def test_the_bound_leaves_descriptors_to_others(monkeypatch: pytest.MonkeyPatch, files: int, connections: int) -> None:
-    """Where a process may open few files, connections get what the rest of the program does not need."""
+    """Where a process may open few files, connections get those that the rest of the program does not need."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
     assert WebServer(application(FakeEndpoint()), "127.0.0.1", 0).connections.limit == connections
 

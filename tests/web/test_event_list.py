@@ -14,8 +14,8 @@ from exporter.pagedata.query_results import HistoryAnswer
 from exporter.web.application import application
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
-from tests.web.fakes import NOW, Answer, FakeEndpoint, ask
-from tests.web.shown import EVERYTHING, some_pages
+from tests.web.fake_endpoint import NOW, Answer, FakeEndpoint, ask
+from tests.web.page_fixtures import EVERYTHING, some_pages
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
 HOSTILE = '<script>alert("x")</script>'
@@ -53,12 +53,12 @@ TYPES = {"site_id": pa.int64(), "is_failure": pa.bool_(), "created_at": pa.times
 
 
 def answered(path: str, *, users: bool = False, rows: list[dict[str, Any]] | None = None) -> Answer:
-    """Return what a path answers, to somebody who has signed in where users are configured."""
+    """Return the response of a path, with credentials where users are configured."""
     names = list(an_event(0))
     schema = pa.schema([(name, TYPES.get(name, pa.int64() if "id" in name else pa.string())) for name in names])
     table = pa.Table.from_pylist(EVENTS if rows is None else rows, schema)
     events = HistoryAnswer(table, NOW, {1: "default", 2: "marketing"})
-    pages = replace(some_pages(watched=EVERYTHING | {"events"}), events=events)
+    pages = replace(some_pages(watched=EVERYTHING), events=events)
     access = Access(passwords=Everybody({"ada": "$2b$10$" + "x" * 53})) if users else None
     return ask(application(FakeEndpoint(pages_shown=pages), access), "GET", path, SIGNED_IN if users else None)
 
@@ -130,8 +130,13 @@ def test_pages() -> None:
 
 
 def test_nothing_has_been_read() -> None:
-    """Before the first poll a sentence says so, and the files are empty."""
-    waiting = FakeEndpoint(pages_shown=some_pages(watched=EVERYTHING | {"events"}))
+    """Before the first poll the page has a notice, and the files are empty."""
+    waiting = FakeEndpoint(pages_shown=some_pages(watched=EVERYTHING))
     assert b"No events have been read yet" in ask(application(waiting), "GET", "/events").body
-    assert b"is disabled" in ask(application(FakeEndpoint(pages_shown=some_pages())), "GET", "/events").body
+    assert (
+        b"is disabled"
+        in ask(
+            application(FakeEndpoint(pages_shown=some_pages(watched=EVERYTHING - {"events"}))), "GET", "/events"
+        ).body
+    )
     assert ask(application(waiting), "GET", "/events.json").body == b"[]\n"

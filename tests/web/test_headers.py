@@ -1,4 +1,4 @@
-"""The headers that keep a browser harmless: on every answer, whoever makes it."""
+"""The security headers are on every answer, from any part of the application."""
 
 from email.message import Message
 
@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope, Send
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, Started
-from tests.web.raw import exchange, get
+from tests.web.fake_endpoint import FakeEndpoint, Started
+from tests.web.raw_http import exchange, get
 from tests.web.test_application import PATHS
 
 ACCESS = Access({"X-Frame-Options": "deny", "Referrer-Policy": "same-origin"})
@@ -58,7 +58,7 @@ def test_a_defect_keeps_a_browser_harmless(started: Started) -> None:
 
 
 async def broken(_: Scope, __: Receive, ___: Send) -> None:
-    """Fail where nobody catches it."""
+    """Fail where no handler catches it."""
     raise RuntimeError
 
 
@@ -89,7 +89,7 @@ def test_a_failure_of_the_application_keeps_a_browser_harmless(started: Started)
 
 
 def test_an_adopted_header_is_on_the_next_answer(started: Started) -> None:
-    """What a reload brings is on every answer from then on."""
+    """Reloaded headers are on every answer from then on."""
     access = Access()
     port = start(started, access=access).port
     access.adopt(ACCESS)

@@ -14,7 +14,7 @@ from exporter.web.application import application
 from exporter.web.healthcheck import check_health
 from exporter.web.server import WebServer
 from exporter.web.web_config import Access, load_access
-from tests.web.fakes import FakeEndpoint, Started
+from tests.web.fake_endpoint import FakeEndpoint, Started
 from tests.web.test_tls import install
 
 Serve = Callable[[str, str], WebServer]
@@ -40,7 +40,7 @@ def serve(tmp_path: Path, started: Started) -> Serve:
 
 
 def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess.CompletedProcess[str]:
-    """Run the command behind a proxy that answers nobody."""
+    """Run the command behind a proxy that never answers."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     environment = {
         "TABLEAU_EXPORTER_WEB__LISTEN_ADDRESS": address,
@@ -53,7 +53,7 @@ def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess
 
 
 @pytest.mark.parametrize(
-    ("host", "text", "said"),
+    ("host", "text", "expected"),
     [
         ("127.0.0.1", "", "healthy"),
         ("", "", "healthy"),
@@ -78,16 +78,16 @@ def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess
         "mutual, TLS 1.2",
     ],
 )
-def test_an_agent_that_answers_is_healthy(serve: Serve, tmp_path: Path, host: str, text: str, said: str) -> None:
+def test_an_agent_that_answers_is_healthy(serve: Serve, tmp_path: Path, host: str, text: str, expected: str) -> None:
     """By TLS, before users and certificates, on any address, and whatever proxy the environment names."""
     server = serve(host, text)
     result = check(tmp_path, host, server.port, configured=bool(text))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith(f":{server.port}/-/healthy: {said}\n")
+    assert result.stdout.endswith(f":{server.port}/-/healthy: {expected}\n")
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    """A port that nobody listens on is one line and the exit code 1."""
+    """A port without a listener is one line and the exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     result = check(tmp_path, "127.0.0.1", port, configured=False)

@@ -1,4 +1,4 @@
-"""Names of workbooks, projects, people and views that want to be more than text, in a real browser."""
+"""Hostile names of workbooks, projects, users and views, in a real browser."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert
 from exporter.web.application import application
 from tests.web.browsing import Visitor
-from tests.web.fakes import NOW, FakeEndpoint, ask
+from tests.web.fake_endpoint import NOW, FakeEndpoint, ask
 from tests.web.hostile import hostile_names
-from tests.web.shown import an_asset, some_pages
+from tests.web.page_fixtures import an_asset, some_pages
 
 COUNT = 500
 TABLEAU = "https://tableau.example.com"
@@ -55,13 +55,13 @@ def estate(names: Sequence[str]) -> Sequence[Mapping[str, Any]]:
 
 
 def pages_of(names: Sequence[str]) -> PageData:
-    """Return pages in which every name is everywhere that a stranger's name can be."""
+    """Return pages in which every name from Tableau is hostile."""
     alert = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w001"), ("asset_type", "workbook")), NOW - 60)
     return replace(some_pages(estate(names), firing=[alert], text=lambda _: names[0]), tableau_url=TABLEAU)
 
 
 def harmless(name: str, number: int) -> str:
-    """Return a name that nobody is harmed by, with as many steps in its path, and in the same order."""
+    """Return a harmless name, with as many steps in its path, and in the same order."""
     return "/".join(f"n{number:03}" if part else "" for part in name.split("/"))
 
 
@@ -72,7 +72,7 @@ def names() -> Sequence[str]:
 
 
 def parsed(visitor: Visitor, pages: PageData, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what Chromium makes of these pages."""
+    """Return Chromium's result of these pages."""
     app = application(FakeEndpoint(pages_shown=pages))
     # Playwright has an event loop of its own in this thread.
     with ThreadPoolExecutor(1) as pool:
@@ -117,8 +117,8 @@ def test_used(visitor: Visitor, names: Sequence[str], what: str) -> None:
     paths = [f"/usage?list={what}&page={page + 1}" for page in range(COUNT // 50)]
     plain = [harmless(name, number) for number, name in enumerate(names)]
     bad, good = parsed(visitor, pages_of(names), paths), parsed(visitor, pages_of(plain), paths)
-    shown = [name for page in bad for name in page["rows"] if not name.startswith("2026-")]
-    assert sorted(shown) == sorted(names)
+    rendered = [name for page in bad for name in page["rows"] if not name.startswith("2026-")]
+    assert sorted(rendered) == sorted(names)
     if what == "views":
         assert sorted(name for page in bad for name in page["workbooks"]) == sorted(names)
     for one, other in zip(bad, good, strict=True):
@@ -143,7 +143,7 @@ def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[
 
 
 def _stays(address: str) -> bool:
-    """Tell whether an address leads to a path of the agent, within the page, or to an asset's page in Tableau."""
+    """Return whether an address leads to a path of the agent, within the page, or to an asset's page in Tableau."""
     way = re.match(r"(?:\./|(?:\.\./)+)", address)
     of_tableau = re.fullmatch(
         rf"{re.escape(TABLEAU)}/#/site/[\w.~%-]+/(?:workbook|datasource)s/[0-9]+", address, re.ASCII

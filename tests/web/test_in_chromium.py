@@ -1,4 +1,4 @@
-"""The pages in a real browser: found by whoever looks for something, with a mouse, a keyboard or a telephone."""
+"""The pages in a real browser, with a mouse, a keyboard or a telephone."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, expect
 from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert
 from tests.web.browsing import DESKTOP, PHONE, Visitor
-from tests.web.fakes import NOW, FakeEndpoint
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint
+from tests.web.page_fixtures import an_asset, some_pages
 
 FIRING = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w-2"), ("asset_type", "workbook")), NOW - 3600)
 LESS = FiringAlert("TableauAssetStale", "warning", (("asset_id", "w-1"), ("asset_type", "workbook")), NOW - 1800)
@@ -28,7 +28,7 @@ EVERY_PAGE = {
 
 
 def test_search(visitor: Visitor) -> None:
-    """What is typed into the search is looked for in names, projects, owners and sites, whatever their capitals."""
+    """The search matches names, projects, owners and sites, in any case."""
     visitor.go("/assets")
     assert len(visitor.names()) == 11
     visitor.page.get_by_label("Search").fill("ÜBER")
@@ -63,7 +63,7 @@ def test_filters(visitor: Visitor) -> None:
 
 
 def test_sorting(visitor: Visitor) -> None:
-    """A click on the head of a column sorts by it, a second one the other way, and the head says so."""
+    """A click on the head of a column sorts by it, a second one the other way, and the head marks the direction."""
     visitor.go("/assets")
     assert visitor.names()[:3] == ["Traffic", "Payroll", "Costs"]
     head = visitor.page.get_by_role("columnheader", name="Hours since refresh")
@@ -78,13 +78,13 @@ def test_sorting(visitor: Visitor) -> None:
 
 
 def test_paging(visitor: Visitor, endpoint: FakeEndpoint) -> None:
-    """A long list comes in pages that keep what was asked for, each asset once."""
+    """A long list comes in pages that retain the query, each asset once."""
     endpoint.pages_shown = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"Book {n:03}") for n in range(60)])
     visitor.go("/assets?rows=25&sort=name&q=book")
     seen = visitor.names()
-    for shown in ("2 of 3", "3 of 3"):
+    for rendered in ("2 of 3", "3 of 3"):
         visitor.page.get_by_role("link", name="Next").first.click()
-        expect(visitor.page.locator(".pager").first).to_contain_text(f"Page {shown}")
+        expect(visitor.page.locator(".pager").first).to_contain_text(f"Page {rendered}")
         seen += visitor.names()
     assert seen == [f"Book {number:03}" for number in range(60)]
     visitor.page.get_by_role("link", name="First").first.click()
@@ -92,7 +92,7 @@ def test_paging(visitor: Visitor, endpoint: FakeEndpoint) -> None:
 
 
 def test_detail(visitor: Visitor, endpoint: FakeEndpoint) -> None:
-    """An asset's page says what was promised, how old the data is, whose it is, what failed, and what depends on it."""
+    """An asset's page has its SLA, its data age, its owner, its failures, and its dependents."""
     endpoint.pages_shown = some_pages(firing=[FIRING])
     visitor.go("/assets?q=payroll")
     visitor.page.get_by_role("link", name="Payroll").click()
@@ -183,7 +183,7 @@ def test_phone(browser: Browser, served: str, endpoint: FakeEndpoint, path: str)
 
 @pytest.mark.parametrize("path", ["/", "/assets", "/assets/workbook/w-2", "/usage"])
 def test_keyboard(visitor: Visitor, path: str) -> None:
-    """The first Tab offers to skip to the content; what Tab reaches shows it; nothing keeps the focus."""
+    """The first Tab offers to skip to the content; each focused element is marked; none traps the focus."""
     visitor.go(path)
     visitor.page.keyboard.press("Tab")
     expect(visitor.page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -194,15 +194,15 @@ def test_keyboard(visitor: Visitor, path: str) -> None:
     while visitor.page.evaluate("document.activeElement !== document.body") and passed < 200:
         visitor.page.keyboard.press("Tab")
         passed += 1
-        shown = visitor.page.evaluate(
+        rendered = visitor.page.evaluate(
             "[document.activeElement].every(e => e === document.body || getComputedStyle(e).outlineStyle !== 'none')"
         )
-        assert shown, visitor.page.evaluate("document.activeElement.outerHTML")
+        assert rendered, visitor.page.evaluate("document.activeElement.outerHTML")
     assert 3 < passed < 200
 
 
 def test_without_scripts(browser: Browser, served: str) -> None:
-    """Everything works where scripts are switched off: forms, links, what is folded."""
+    """Everything works where scripts are switched off: forms, links, folded parts."""
     with Visitor(browser, served, scripts=False) as visitor:
         visitor.go("/assets")
         visitor.page.get_by_label("Search").fill("ledger")
@@ -227,18 +227,18 @@ def test_no_page_has_a_script_of_its_own(visitor: Visitor) -> None:
     ("pages", "texts"),
     [
         (PageData(), ["is disabled"]),
-        (some_pages(told=False), ["older data is not shown", "No requests have been counted yet"]),
+        (some_pages(reported=False), ["older data is not shown", "No requests have been counted yet"]),
         (some_pages([]), ["There are no assets.", "No content was opened within 30 days."]),
     ],
     ids=["nothing watched", "nothing told", "nothing there"],
 )
 def test_empty(visitor: Visitor, endpoint: FakeEndpoint, pages: PageData, texts: Sequence[str]) -> None:
-    """A page that has nothing to show says so, and why."""
+    """An empty page has a line with the reason."""
     endpoint.pages_shown = pages
-    shown = ""
+    rendered = ""
     for path in ("/", "/assets", "/usage"):
         visitor.go(path)
         assert visitor.accessibility_faults() == []
-        shown += visitor.page.locator("main").inner_text()
+        rendered += visitor.page.locator("main").inner_text()
     for text in texts:
-        assert text in shown
+        assert text in rendered

@@ -11,10 +11,10 @@ from exporter.collectors.assets.status import STATUSES
 from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert, Status
 from tests.web.browsing import Visitor
-from tests.web.fakes import NOW, FakeEndpoint, a_status
+from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status
 from tests.web.hostile import hostile_names
 from tests.web.layout import layout_faults, unfold
-from tests.web.shown import AT, an_asset, an_estate, some_pages
+from tests.web.page_fixtures import AT, an_asset, an_estate, some_pages
 from tests.web.test_in_chromium import EVERY_PAGE
 
 WIDTHS = (360, 390, 768, 1024, 1153, 1440)
@@ -46,7 +46,7 @@ _BROKEN_WORDS = r"""() => {
 _ADD_RULE = "rule => (sheet => sheet.insertRule(rule, sheet.cssRules.length))(document.styleSheets[1])"
 UNBROKEN, WORDS = "Wm" * 150, "Regional revenue and margin by month, restated " * 6
 NAMES = ("Sales", UNBROKEN, WORDS.strip(), "销售额" * 90, "مبيعات المنطقة " * 18, *hostile_names(14))
-# Hours of each status under 12 and 24 hours; None is Unknown, and what is live has none.
+# Hours of each status under 12 and 24 hours; None is Unknown, and live assets have none.
 AGES = (3.0, 13.0, 12_345.6, None)
 
 
@@ -123,7 +123,7 @@ def test_readable(
 ) -> None:
     """No text stands over another or is cut, and no page is wider than its screen or its paper."""
     if names == "long":
-        endpoint.pages_shown, endpoint.shown = long_pages(), a_long_status()
+        endpoint.pages_shown, endpoint.rendered = long_pages(), a_long_status()
     with Visitor(browser, served, scheme) as visitor:
         visitor.page.goto(path)
         assert everywhere(visitor.page) == []

@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from tests.web.browsing import Visitor
-from tests.web.fakes import FakeEndpoint
-from tests.web.shown import some_pages
+from tests.web.fake_endpoint import FakeEndpoint
+from tests.web.page_fixtures import some_pages
 from tests.web.test_in_chromium import FIRING
 from tests.web.test_layout import broken_words, everywhere
 
@@ -101,7 +101,7 @@ def test_readable_with_local_times(browser: Browser, served: str, endpoint: Fake
 
 
 def test_other_scripts_are_refused(browser: Browser, served: str, elsewhere: str) -> None:
-    """A script in the page, one of another server, and what is no script of this one, do not run."""
+    """A script in the page, one of another server, and any other that is not this server's, do not run."""
     with Visitor(browser, served) as visitor:
         visitor.go("/")
         page = visitor.page

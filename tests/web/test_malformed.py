@@ -1,4 +1,4 @@
-"""What is no HTTP/1.1, or offers another protocol: answered or closed, and hardly logged."""
+"""Requests other than HTTP/1.1, or with another protocol: answered or closed, and hardly logged."""
 
 import logging
 import random
@@ -12,7 +12,7 @@ from exporter.web.application import application
 from exporter.web.log_limit import LIMIT, LogLimit
 from exporter.web.server import WebServer
 from tests.support.reliability import Tally
-from tests.web.fakes import FakeEndpoint
+from tests.web.fake_endpoint import FakeEndpoint
 
 HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -42,8 +42,8 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     server.stop()
 
 
-def said(port: int, *parts: bytes) -> bytes:
-    """Send bytes, each part after something came back for the one before; return what comes until the end."""
+def exchange(port: int, *parts: bytes) -> bytes:
+    """Send bytes, each part after an answer to the one before; return the answer until its end."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, suppress(ConnectionError):
         for part in parts[:-1]:
@@ -63,25 +63,25 @@ def test_a_thousand_malformed_requests_log_a_few_lines(
     """Of any kind, mixed, a thousand give a few lines and no traceback, and a valid request is answered after them."""
     kinds = list(MALFORMED.values())
     for number in range(1_000):
-        said(port, kinds[number % len(kinds)])
+        exchange(port, kinds[number % len(kinds)])
         tally.run()
     assert 1 <= len(caplog.records) <= FEW
     assert [record for record in caplog.records if record.exc_info] == []
-    assert said(port, b"GET /-/healthy" + HEAD + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert exchange(port, b"GET /-/healthy" + HEAD + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.attack("malformed")
 @pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_request_gets_no_traceback(port: int, request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """What is no request is refused, or cut off; it is never logged as a defect of this program."""
-    assert said(port, request_)[:12] in {f"HTTP/1.1 {status}".encode() for status in (200, 400, 403, 404)}
+    """A malformed request is refused, or cut off; it is never logged as an unexpected error."""
+    assert exchange(port, request_)[:12] in {f"HTTP/1.1 {status}".encode() for status in (200, 400, 403, 404)}
     assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
 
 @pytest.mark.attack("malformed")
 def test_a_bad_chunk_after_the_answer_ends_the_connection(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """Once an answer was sent a body that breaks off gets no second one, only the end of the connection."""
-    answer = said(port, b"GET /-/healthy" + HEAD + CHUNKED, b"zz\r\n")
+    answer = exchange(port, b"GET /-/healthy" + HEAD + CHUNKED, b"zz\r\n")
     assert answer.count(b"HTTP/1.1") == 1
     assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
@@ -90,7 +90,7 @@ def test_a_bad_chunk_after_the_answer_ends_the_connection(port: int, caplog: pyt
 @pytest.mark.parametrize("offer", [H2C, WEBSOCKET])
 def test_an_offer_of_another_protocol_is_ignored(port: int, offer: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A valid request that offers to go on in another protocol is answered in its own, and nothing is logged."""
-    assert said(port, b"GET /-/healthy" + HEAD + offer).startswith(b"HTTP/1.1 200 OK")
+    assert exchange(port, b"GET /-/healthy" + HEAD + offer).startswith(b"HTTP/1.1 200 OK")
     assert caplog.records == []
 
 
@@ -114,7 +114,7 @@ def test_distorted_requests_are_no_defect(port: int, caplog: pytest.LogCaptureFi
 
 
 def test_each_message_is_logged_once_a_minute() -> None:
-    """A message passes once a minute, says how many were held back, and holds no other message back."""
+    """A message passes once a minute, has the number of suppressed ones, and suppresses no other message."""
     now = [0.0]
     limit = LogLimit(lambda: now[0])
 

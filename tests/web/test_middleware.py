@@ -1,4 +1,4 @@
-"""Users: who is let in, and what the others are told."""
+"""Users: the accepted requests, and the answers to all others."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from exporter.web.application import application
 from exporter.web.middleware import BasicAuthentication, _network
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, ask
+from tests.web.fake_endpoint import FakeEndpoint, ask
 
 HASHED = bcrypt.hashpw("pässword:".encode(), bcrypt.gensalt(4)).decode()
 
@@ -33,7 +33,7 @@ def endpoint() -> FakeEndpoint:
 
 @pytest.fixture
 def app(endpoint: FakeEndpoint) -> Starlette:
-    """Return an application that knows one user."""
+    """Return an application with one user."""
     return application(endpoint, Access(passwords=Passwords({"prometheus": HASHED})))
 
 
@@ -42,7 +42,7 @@ PATHS = ["/", "/metrics", "/-/healthy", "/-/ready", "/static/status.css", "/nowh
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_is_shown_without_a_user(app: Starlette, path: str) -> None:
-    """Where users are configured every path asks for one, before it tells whether it exists."""
+    """Where users are configured every path requires one, before it reveals whether it exists."""
     answer = ask(app, "GET", path)
     assert (answer.status, answer.body) == (401, b"Unauthorized\n")
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="tableau-exporter", charset="UTF-8"'
@@ -82,7 +82,7 @@ def test_wrong_credentials_are_refused(app: Starlette, headers: dict[str, str]) 
 
 
 def test_an_adopted_access_is_in_force_at_once(endpoint: FakeEndpoint) -> None:
-    """What a reload brings is asked for from the next request on, without a restart."""
+    """Reloaded users are required from the next request on, without a restart."""
     access = Access()
     app = application(endpoint, access)
     assert ask(app, "GET", "/metrics").status == 200
@@ -91,7 +91,7 @@ def test_an_adopted_access_is_in_force_at_once(endpoint: FakeEndpoint) -> None:
 
 
 class Conversation:
-    """A request of a known user with these messages, and what is sent for it."""
+    """A request of a known user with these messages, and the messages sent for it."""
 
     def __init__(self, *messages: Message) -> None:
         self.messages = list(messages)
@@ -111,7 +111,7 @@ class Conversation:
         return self.messages.pop(0)
 
     async def send(self, message: Message) -> None:
-        """Note what is sent."""
+        """Record the sent messages."""
         self.sent.append(message)
 
 
@@ -126,7 +126,7 @@ END = {"type": "http.request", "body": b"last", "more_body": False}
 
 @pytest.mark.parametrize("messages", [(PART, END), (PART, PART, END)])
 def test_a_request_that_waited_for_a_computation_keeps_its_body(messages: tuple[Message, ...]) -> None:
-    """What was read to see whether the client left is given to the application, in its order."""
+    """Messages read to detect a disconnected client are passed to the application, in their order."""
     conversation = Conversation(*messages)
     guard = BasicAuthentication(echo, Access(passwords=Passwords({"prometheus": HASHED})))
     asyncio.run(guard(conversation.scope, conversation.receive, conversation.send))

@@ -52,7 +52,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;
     ],
 )
 def test_the_format_with_the_best_quality_is_chosen(accept: str, openmetrics: bool) -> None:
-    """OpenMetrics is served to whoever prefers it and can read 1.0.0, text to everybody else."""
+    """OpenMetrics is served to clients that prefer it and can read 1.0.0, text to all others."""
     assert wants_openmetrics(accept) is openmetrics
 
 
@@ -80,5 +80,5 @@ def test_the_format_with_the_best_quality_is_chosen(accept: str, openmetrics: bo
     ],
 )
 def test_gzip_is_used_where_it_is_allowed_and_not_liked_less(accept_encoding: str, gzip: bool) -> None:
-    """Gzip is served to whoever allows it with a quality above zero and no lower than that of plain bytes."""
+    """Gzip is served to clients that allow it with a quality above zero and no lower than that of plain bytes."""
     assert wants_gzip(accept_encoding) is gzip

@@ -1,4 +1,4 @@
-"""The pages over HTTP: what is wrong, what is a file, what HEAD says, and to whom."""
+"""The pages over HTTP: errors, files, HEAD, and access."""
 
 import csv
 import hashlib
@@ -20,8 +20,8 @@ from exporter.web.application import application
 from exporter.web.asset_list import Row, row_of
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
-from tests.web.fakes import NOW, FakeEndpoint, ask
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint, ask
+from tests.web.page_fixtures import an_asset, some_pages
 
 PATHS = [
     *("/", "/assets", "/assets.csv", "/assets.json", "/assets/workbook/w-1"),
@@ -55,7 +55,7 @@ def test_head_of_a_file_makes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_users(path: str) -> None:
-    """Where users are configured, nobody else sees a page or a file."""
+    """Where users are configured, no other client gets a page or a file."""
     access = Access(passwords=Passwords({"ada": "$2b$10$" + "x" * 53}))
     answer = ask(application(FakeEndpoint(pages_shown=some_pages()), access), "GET", path)
     assert (answer.status, answer.body) == (401, b"Unauthorized\n")
@@ -63,7 +63,7 @@ def test_users(path: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path in PATHS[1:] if "?" not in path and ".json" not in path])
 def test_wrong_parameters(path: str) -> None:
-    """A parameter that is not known, or cannot be, is a page of status 400 that says what can."""
+    """An unknown parameter, or an invalid one, is a page of status 400 that names the valid ones."""
     answer = ask(APP, "GET", f"{path}?<script>=1")
     assert answer.status == 400
     assert b"There is no parameter \xe2\x80\x9c&lt;script&gt;\xe2\x80\x9d here" in answer.body
@@ -92,7 +92,7 @@ def test_wrong_parameters(path: str) -> None:
     ],
 )
 def test_wrong_values(path: str, line: str) -> None:
-    """What cannot be shown is said in one line, and where to go from there."""
+    """A page that cannot be rendered is one line, and a link."""
     answer = ask(APP, "GET", path)
     assert answer.status == 400
     text = answer.body.decode()
@@ -125,7 +125,7 @@ def test_a_page_works_below_a_path_of_a_proxy(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/assets/workbook/none", "/assets/flow/w-1", "/assets/workbook/"])
 def test_no_such_asset(path: str) -> None:
-    """An asset that is not shown now is a page of status 404."""
+    """An asset that is not listed now is a page of status 404."""
     answer = ask(APP, "GET", path)
     assert answer.status == 404
     assert b"There is no such asset" in answer.body
@@ -158,7 +158,7 @@ def test_what_no_source_gave_is_unknown() -> None:
 
 
 def test_files() -> None:
-    """CSV is a file of its own name, and the same however it is asked for."""
+    """CSV is a file of its own name, and the same by every way to request it."""
     answer = ask(APP, "GET", "/assets.csv?project=Finance&sort=name")
     assert answer.headers["Content-Type"].startswith("text/csv; charset=utf-8")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="assets.csv"'
@@ -171,7 +171,7 @@ def test_files() -> None:
     [("/assets.csv", "?page=999&rows=25&format=csv"), ("/usage.csv", "?page=999&list=unused30")],
 )
 def test_a_file_is_everything(path: str, more: str) -> None:
-    """What tells the parts of a list apart changes nothing of a file."""
+    """Parameters that divide the list change no file."""
     assert ask(APP, "GET", path + more).body == ask(APP, "GET", path).body
 
 
@@ -204,7 +204,7 @@ def test_content_as_a_file() -> None:
     ],
 )
 def test_json_is_what_csv_is(query: str) -> None:
-    """JSON has the rows and columns of CSV in their order: numbers as numbers, what is not known as null."""
+    """JSON has the rows and columns of CSV in their order: numbers as numbers, unknown as null."""
     csv_file, json_file = (ask(APP, "GET", query.format(form)) for form in (".csv", ".json"))
     assert json_file.headers["Content-Type"] == "application/json"
     head, *rows = csv.reader(io.StringIO(csv_file.body.decode(), newline=""))
@@ -225,7 +225,7 @@ def test_types_in_json() -> None:
 
 
 def test_json_however_it_is_asked_for() -> None:
-    """The parameter of the page gives the same as the path; a browser shows it, and stores nothing."""
+    """The parameter of the page returns the same as the path; a browser displays it, and stores nothing."""
     answer = ask(APP, "GET", "/assets.json?project=Finance")
     assert answer.body == ask(APP, "GET", "/assets?project=Finance&format=json").body
     assert "Content-Disposition" not in answer.headers
@@ -234,7 +234,7 @@ def test_json_however_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("path", ["/assets.json", "/usage.json"])
 def test_wrong_parameters_of_json(path: str) -> None:
-    """A program that asks wrongly gets status 400 and an object that says what can be asked for."""
+    """An invalid request of a program gets status 400 and an object with the valid parameters."""
     answer = ask(APP, "GET", f"{path}?<script>=1")
     assert (answer.status, answer.headers["Content-Type"]) == (400, "application/json")
     assert json.loads(answer.body)["error"].startswith("There is no parameter \u201c<script>\u201d here; there are")
@@ -272,7 +272,7 @@ def _rows(body: bytes) -> list[dict[str, str]]:
 
 
 def test_every_time_with_its_zone_is_an_element() -> None:
-    """No time of the pages is out of the script's reach: what is followed by UTC stands in an element of its own."""
+    """No time of the pages is out of the script's reach: each one followed by UTC stands in an element of its own."""
     pages = some_pages(firing=[FiringAlert("TableauAssetStale", "critical", (("asset_id", "w-2"),), NOW)])
     for path in ("/", "/assets", "/assets/workbook/w-2", "/usage"):
         text = ask(application(FakeEndpoint(pages_shown=pages)), "GET", path).body.decode()

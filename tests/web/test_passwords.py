@@ -1,4 +1,4 @@
-"""Passwords: right, wrong, unknown, and what each of them costs."""
+"""Passwords: right, wrong, unknown, and the cost of each."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ HASHES = {
 
 
 class Counted:
-    """A check that notes the hashes it was asked to compare with."""
+    """A check that records the hashes it compares with."""
 
     def __init__(self) -> None:
         self.hashes: list[bytes] = []
@@ -75,7 +75,7 @@ def test_a_right_password_is_one_computation_of_its_own_cost(user: str) -> None:
 
 
 def test_what_refusals_are_padded_with_is_computed() -> None:
-    """The hash of nobody is one that bcrypt computes; one that it refuses would cost no work."""
+    """The placeholder hash is one that bcrypt computes; one that it refuses would cost no work."""
     check = Counted()
     asyncio.run(Passwords(OF_COSTS, check).accepts("low", b"wrong"))
     for hashed in check.hashes:
@@ -101,7 +101,7 @@ def test_a_wrong_password_is_computed_each_time() -> None:
 
 
 def test_nobody_is_remembered_in_clear() -> None:
-    """What is remembered of a password is a digest under a key of this process."""
+    """The cache of a password is a digest under a key of this process."""
     one, other = Passwords(HASHES), Passwords(HASHES)
     for passwords in (one, other):
         asyncio.run(passwords.accepts("alice", b"wonderland"))
@@ -155,7 +155,7 @@ async def _gains(passwords: Passwords, check: Counted) -> float:
 @pytest.mark.attack("guesses")
 @pytest.mark.parametrize("guess", GUESSES.values(), ids=GUESSES)
 def test_a_hundred_guessers_keep_no_user_out(guess: Guess) -> None:
-    """A user whom nobody remembers yet is let in within two computations, while 100 guess again and again."""
+    """An uncached user is accepted within two computations, while 100 guess again and again."""
 
     async def guess_on(passwords: Passwords, number: int) -> None:
         while True:
@@ -201,7 +201,7 @@ def test_a_hundred_guesses_at_the_same_password_keep_its_user_out_no_longer() ->
 
 @pytest.mark.attack("guesses")
 def test_a_remembered_user_never_queues() -> None:
-    """Whose password was right is let in while a computation is under way and every seat is taken."""
+    """A user with the right password is accepted while a computation is under way and every seat is busy."""
     begun, go_on = threading.Event(), threading.Event()
 
     def check(password: bytes, hashed: bytes) -> bool:
@@ -252,7 +252,7 @@ def test_an_unchanged_hash_stays_remembered_over_a_reload() -> None:
 
 
 def test_a_hash_that_is_replaced_while_it_is_computed_lets_nobody_in() -> None:
-    """A password that fits a hash which a reload has just taken away is refused, and not remembered."""
+    """A password that fits a hash which a reload has just removed is refused, and not cached."""
 
     def check(password: bytes, hashed: bytes) -> bool:
         passwords.adopt(Passwords({"bob": HASHES["bob"]}))

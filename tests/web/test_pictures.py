@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, ViewportSize
 
 from exporter.status import Status
 from tests.web.browsing import PHONE, Visitor
-from tests.web.fakes import NOW, FakeEndpoint, a_status
-from tests.web.shown import some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status
+from tests.web.page_fixtures import some_pages
 from tests.web.test_in_chromium import FIRING, LESS
 
 
@@ -51,7 +51,7 @@ def test_pictures(
 ) -> None:
     """Each page has a picture in light and in dark that is small enough for a repository."""
     endpoint.pages_shown = some_pages(firing=ALERTS)
-    endpoint.shown = a_healthy_status()
+    endpoint.rendered = a_healthy_status()
     folder = images if os.environ.get("PICTURES") == "true" else tmp_path
     with Visitor(browser, served, scheme, {"width": 1280, "height": 860}) as visitor:
         visitor.go(PAGES[name])
@@ -64,7 +64,7 @@ def test_picture_of_a_phone(
     browser: Browser, served: str, endpoint: FakeEndpoint, images: Path, tmp_path: Path
 ) -> None:
     """So has the table of assets on a telephone."""
-    endpoint.shown = a_healthy_status()
+    endpoint.rendered = a_healthy_status()
     folder = images if os.environ.get("PICTURES") == "true" else tmp_path
     with Visitor(browser, served, "light", LONG_PHONE) as visitor:
         visitor.go("/assets?q=finance")

@@ -8,7 +8,7 @@ from exporter.web.protocol import HEAD_BYTES, ServerConnection
 
 
 def test_a_body_is_handed_on_as_it_is() -> None:
-    """Heads are bytes, a body is the very object that was given, and an end that says nothing is empty."""
+    """Heads are bytes, a body is the very object that was given, and an end without trailers is empty."""
     connection = ServerConnection(HEAD_BYTES)
     connection.receive_data(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")
     assert isinstance(connection.next_event(), h11.Request)

@@ -1,4 +1,4 @@
-"""What a page is asked with: what is wrong is said in one line."""
+"""The parameters of a page: each fault is one line."""
 
 import pytest
 from starlette.datastructures import QueryParams
@@ -22,7 +22,7 @@ from exporter.web.query_params import Paging, Parameters, WrongParameter, addres
     ],
 )
 def test_what_is_wrong_is_said(query: str, line: str) -> None:
-    """A wrong name, a wrong value, or one too many is one line that says what can be."""
+    """A wrong name, a wrong value, or one too many is one line with the valid ones."""
     with pytest.raises(WrongParameter) as wrong:
         _take(query)
     assert str(wrong.value).startswith(line)
@@ -35,13 +35,13 @@ def _take(query: str) -> tuple[str, str, int]:
 
 
 def test_empty_is_as_good_as_none() -> None:
-    """A form sends all its fields, also those that nobody filled in."""
+    """A form sends all its fields, also empty ones."""
     assert _take("q=&sort=&page=+&q=") == ("", "name", 1)
     assert _take("q=+a+&sort=hours&page=7") == ("a", "hours", 7)
 
 
 def test_pages() -> None:
-    """A list has as many pages as it needs, at least one, and no other can be asked for."""
+    """A list has as many pages as it needs, at least one, and no other can be requested."""
     assert Paging(0, 100).pages == 1
     assert (Paging(101, 100, 2).begin, Paging(101, 100, 2).end) == (100, 101)
     for count, page in ((0, 2), (100, 2), (101, 3)):
@@ -50,7 +50,7 @@ def test_pages() -> None:
 
 
 def test_addresses() -> None:
-    """An address keeps what it asked for, but for what is changed or taken out; nothing in it is taken for another."""
+    """An address retains its query, but for changed or removed parameters; none is confused with another."""
     pairs = [("q", "a&b=c"), ("status", "Live"), ("page", "3")]
     assert address("/assets", pairs, {"page": None}) == "/assets?q=a%26b%3Dc&status=Live"
     assert address("/assets", [], {}) == "/assets"

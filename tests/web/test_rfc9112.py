@@ -1,4 +1,4 @@
-"""What RFC 9112 asks of a server about a request."""
+"""The requirements of RFC 9112 on a server's handling of a request."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from exporter.web.application import application
 from exporter.web.log_limit import LIMIT
 from exporter.web.server import WebServer
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, Started
-from tests.web.raw import exchange, get
+from tests.web.fake_endpoint import FakeEndpoint, Started
+from tests.web.raw_http import exchange, get
 
 
 @pytest.fixture

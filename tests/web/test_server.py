@@ -14,7 +14,7 @@ from exporter.errors import WebError
 from exporter.web.application import application
 from exporter.web.protocol import CountedTransport
 from exporter.web.server import WebServer
-from tests.web.fakes import FakeEndpoint, Started
+from tests.web.fake_endpoint import FakeEndpoint, Started
 
 Serve = Callable[..., WebServer]
 
@@ -30,7 +30,7 @@ def serve(started: Started) -> Serve:
     return start
 
 
-def said(port: int, request: bytes) -> bytes:
+def exchange(port: int, request: bytes) -> bytes:
     """Send bytes and return everything that comes back until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(request)
@@ -44,7 +44,7 @@ def test_it_listens_when_start_returns(serve: Serve) -> None:
 
 
 def test_port_0_is_a_free_port(serve: Serve) -> None:
-    """Two servers on port 0 listen on two ports, and say which."""
+    """Two servers on port 0 listen on two ports, and report them."""
     ports = {serve().port, serve().port}
     assert len(ports) == 2
     assert 0 not in ports
@@ -57,7 +57,7 @@ def test_names_and_wildcards_are_listened_on(serve: Serve, host: str) -> None:
 
 
 def test_a_small_answer_is_not_held_back(serve: Serve) -> None:
-    """The system sends what is written at once, and does not wait for the client to acknowledge the head before."""
+    """The system sends written bytes at once, and does not wait for the client to acknowledge the head before."""
     server = serve()
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
         client.get("/-/healthy")
@@ -100,7 +100,7 @@ def test_an_impossible_address_is_one_clear_line(host: str, port: int, reason: s
 
 
 def test_the_port_is_free_after_stop() -> None:
-    """Once stop has returned nobody listens, and another server can take the port."""
+    """Once stop has returned the port is free, and another server can listen on it."""
     first = WebServer(application(FakeEndpoint()), "127.0.0.1", 0)
     first.start()
     with httpx.Client() as client:  # a connection that is kept alive must not hold the port
@@ -130,7 +130,7 @@ def test_head_has_no_body_on_the_wire(serve: Serve) -> None:
     port = serve().port
 
     def ask(method: bytes) -> tuple[list[bytes], bytes]:
-        answer = said(port, method + b" /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = exchange(port, method + b" /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
         return [line for line in head.splitlines() if not line.lower().startswith(b"date:")], body
 
@@ -141,7 +141,7 @@ def test_head_has_no_body_on_the_wire(serve: Serve) -> None:
 
 
 def test_the_server_does_not_introduce_itself(serve: Serve) -> None:
-    """No header tells which software answers."""
+    """No header names the software."""
     assert "Server" not in httpx.get(f"http://127.0.0.1:{serve().port}/").headers
 
 
@@ -157,7 +157,7 @@ def test_a_client_that_stalls_is_cut_off(serve: Serve, request_: bytes) -> None:
     """A connection on which no request gets finished is closed without an answer."""
     port = serve(timeout_seconds=0.05).port
     with contextlib.suppress(ConnectionResetError):  # how a client sees it whose last bytes were not read
-        assert said(port, request_) == b""
+        assert exchange(port, request_) == b""
 
 
 @pytest.mark.attack("malformed")
@@ -166,13 +166,13 @@ def test_a_head_beyond_all_measure_is_refused(serve: Serve, caplog: pytest.LogCa
     caplog.set_level(logging.CRITICAL, logger="uvicorn.error")
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 1_000_000
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # how a client sees it that is still sending
-        assert said(serve().port, request).startswith(b"HTTP/1.1 4")
+        assert exchange(serve().port, request).startswith(b"HTTP/1.1 4")
 
 
 def test_an_answered_request_leaves_the_connection_open(serve: Serve) -> None:
     """Prometheus may scrape again and again over one connection."""
     request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n"
-    answer = said(serve().port, (request + b"\r\n") * 2 + request + b"Connection: close\r\n\r\n")
+    answer = exchange(serve().port, (request + b"\r\n") * 2 + request + b"Connection: close\r\n\r\n")
     assert answer.count(b"HTTP/1.1 200 OK") == 3
 
 
@@ -199,7 +199,7 @@ class BufferingTransport(asyncio.Transport):
         self.left += len(data)
 
     def get_write_buffer_size(self) -> int:
-        """Tell how much it keeps."""
+        """Return how much it buffers."""
         return self.left
 
     def abort(self) -> None:

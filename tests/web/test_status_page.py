@@ -1,4 +1,4 @@
-"""The status page: complete, well formed, and safe with whatever it is given to show."""
+"""The status page: complete, well formed, and safe with any status."""
 
 import dataclasses
 import math
@@ -23,8 +23,8 @@ from exporter.status import (
 )
 from exporter.web.status_page import SOURCES_LISTED, StatusPage, troubles
 from exporter.web.templating import ago, environment, instant, size, source_state
-from tests.web.fakes import NOW, a_status
-from tests.web.shown import AT, an_asset, an_estate, some_pages
+from tests.web.fake_endpoint import NOW, a_status
+from tests.web.page_fixtures import AT, an_asset, an_estate, some_pages
 
 HOSTILE = (
     "</td></table><script>alert(1)</script>'\"><img src=x onerror=alert(1)>&amp;&lt;b&gt;{{ 7 * 7 }}\u202e\x00\udcff"
@@ -34,7 +34,7 @@ VOID = {"meta", "link"}
 
 
 class Outline(HTMLParser):
-    """What a browser would make of a page: its elements, their attributes and its text."""
+    """A page as a browser parses it: its elements, their attributes and its text."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__(convert_charrefs=True)
@@ -133,10 +133,10 @@ def test_every_text_is_shown_as_it_is(render: Callable[[Status], Outline]) -> No
         return given[-1]
 
     outline = render(with_texts(a_status(), marked))
-    shown = "\n".join(outline.texts).replace("\x00", "\ufffd")
+    displayed = "\n".join(outline.texts).replace("\x00", "\ufffd")
     assert len(given) >= 17
     for text in given:
-        assert text.replace(HOSTILE, SHOWN) in shown
+        assert text.replace(HOSTILE, SHOWN) in displayed
 
 
 def test_the_page_needs_nothing_that_the_policy_forbids(render: Callable[[Status], Outline]) -> None:
@@ -197,12 +197,12 @@ def test_the_page_links_to_the_endpoints(render: Callable[[Status], Outline]) ->
     ],
 )
 def test_the_page_shows(render: Callable[[Status], Outline], text: str) -> None:
-    """What the agent knows is written for a person: instants in UTC and as a distance, figures with their units."""
+    """The status is written for a reader: instants in UTC and as a distance, figures with their units."""
     assert text in render(a_status()).text
 
 
 def test_the_newest_poll_comes_first(render: Callable[[Status], Outline]) -> None:
-    """Polls are listed from the newest to the oldest, in whatever order they are given."""
+    """Polls are listed from the newest to the oldest, in any order of the input."""
     text = render(a_status()).text
     assert text.index("exact 200 ms") < text.index("fast 250 ms")
 
@@ -231,7 +231,7 @@ def test_the_verdict_comes_from_the_sources(
 
 
 def test_an_agent_that_knows_nothing_yet_has_a_page(render: Callable[[Status], Outline]) -> None:
-    """Before the first poll the page says of everything that it is unknown, never a zero."""
+    """Before the first poll the page has unknown for everything, never a zero."""
     text = render(Status("0.1.0", NOW, NOW, (), (), (), ArchiveStatus("history.duckdb"))).text
     assert "No source is configured." in text
     assert "No poll yet." in text
@@ -243,7 +243,7 @@ def test_an_agent_that_knows_nothing_yet_has_a_page(render: Callable[[Status], O
 
 
 def test_every_trouble_is_named() -> None:
-    """A source that is down, a collector that failed and a configuration that was not taken are troubles."""
+    """A source that is down, a collector that failed and a rejected configuration are problems."""
     assert troubles(a_status()) == [
         "The source rest is down",
         "The collector logins failed",
@@ -298,7 +298,7 @@ def test_what_follows_from_something_else_is_no_trouble(changes: dict[str, Any],
 
 
 def test_a_collector_that_follows_says_whom(render: Callable[[Status], Outline]) -> None:
-    """In the table it names what it follows; the write error is shown with the archive."""
+    """In the table it names the metrics it follows; the write error stands with the archive."""
     text = render(healthy(history_error=BUSY, collectors=(failing("logins", "why it is held", "history"),))).text
     assert "failed" in text
     assert "caused by history" in text
@@ -316,7 +316,7 @@ def test_a_collector_that_follows_says_whom(render: Callable[[Status], Outline])
     ids=["rest", "history", "exports"],
 )
 def test_alerts_about_what_is_named_are_no_troubles(changes: dict[str, Any], follow: list[str]) -> None:
-    """An alert about nothing but what is down is not named beside it, and is where that is well."""
+    """An alert only on a source that is down is not named beside it, and is where that is up."""
     alerts = [FiringAlert(name, "warning", (), NOW) for name in follow]
     assert len(troubles(healthy(**changes), alerts)) == 1
     assert len(troubles(healthy(), alerts)) == len(follow)
@@ -336,7 +336,7 @@ def test_alerts_about_what_is_named_are_no_troubles(changes: dict[str, Any], fol
     ],
 )
 def test_an_alert_about_the_agent_is_a_trouble(alert: FiringAlert, trouble: list[str]) -> None:
-    """What fires about the agent is named once, unless it is named already; an alert about an asset is no trouble."""
+    """An alert about the agent is named once, unless it is named already; an alert about an asset is no problem."""
     named = troubles(a_status())
     assert troubles(a_status(), [alert, alert]) == named + trouble
 
@@ -370,7 +370,7 @@ def test_assets_past_their_sla_have_a_verdict_of_their_own(pages: PageData, text
 
 
 def test_green_is_of_a_healthy_agent_alone() -> None:
-    """Where the agent is not healthy, or waits, or knows nothing of assets, nothing of it is green."""
+    """Where the agent is not healthy, or waits, or has no assets, nothing of it is green."""
     down = SourceStatus("repository", up=False, tried_at=NOW)
     assert verdicts(rendered(healthy(sources=(down,)), aged(1))) == ["bad", "idle"]
     assert verdicts(rendered(healthy(sources=(SourceStatus("repository"),)), aged(1))) == ["idle", "idle"]
@@ -425,7 +425,7 @@ def test_alerts_lead_to_their_runbooks() -> None:
     ],
 )
 def test_alerts_that_are_not_evaluated_are_unknown(firing: tuple[()] | None, text: str) -> None:
-    """That no alert fires is said only where the agent evaluates alert rules."""
+    """The page reports no firing alert only where the agent evaluates alert rules."""
     outline = rendered(healthy(), some_pages(firing=firing))
     assert text in outline.text
     assert ("No firing alerts." in outline.text) == (firing is not None)

@@ -12,14 +12,14 @@ import pytest
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from tests.support.wait import until
-from tests.web.fakes import FakeEndpoint, FakeRendering
+from tests.web.fake_endpoint import FakeEndpoint, FakeRendering
 
 MEGABYTE = bytes(range(256)) * 4096
 COUNT = 200
 
 
 class LargeRendering(FakeRendering):
-    """A rendering of many megabytes that knows how many were asked of it."""
+    """A rendering of many megabytes that counts its requested blocks."""
 
     taken = 0
     ended = 0
@@ -51,7 +51,7 @@ def port() -> Iterator[int]:
 
 @pytest.mark.parametrize("coding", ["gzip", "identity"])
 def test_who_does_not_read_costs_no_copy(port: int, coding: str) -> None:
-    """A connection is given more only when it has taken most of what it has; others are answered meanwhile."""
+    """A connection gets more only when it has read most of its bytes; others are answered meanwhile."""
     request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {coding}\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.sendall(request.encode())
@@ -84,7 +84,7 @@ def test_eight_at_once_get_the_same_bytes(port: int) -> None:
 
 
 def test_plain_answers_are_bounded(port: int) -> None:
-    """Beyond 16 plain answers at once one is told to come again; compressed ones, and the plain one after, are sent."""
+    """Beyond 16 plain answers at once one is refused for now; compressed ones, and the plain one after, are sent."""
     url = f"http://127.0.0.1:{port}/metrics"
     with contextlib.ExitStack() as readers:
         for _ in range(16):
@@ -116,7 +116,7 @@ def test_nothing_is_made_for_who_has_left(port: int) -> None:
 
 @pytest.mark.parametrize("coding", [b"gzip", b"identity"])
 def test_a_slow_reader_gets_all(coding: bytes) -> None:
-    """An answer may take many times the patience of the server, as long as some of it is taken now and then."""
+    """An answer may last many times the server's timeout, as long as some of it is read now and then."""
     server = WebServer(application(FakeEndpoint(rendering=LargeRendering())), "127.0.0.1", 0, timeout_seconds=2.0)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
@@ -133,7 +133,7 @@ def test_a_slow_reader_gets_all(coding: bytes) -> None:
 
 @pytest.mark.parametrize("coding", [b"gzip", b"identity"])
 def test_who_stops_reading_is_cut_off(coding: bytes) -> None:
-    """A client that takes nothing of an answer any more loses its connection, before the end of the answer."""
+    """A client that stops reading an answer loses its connection, before the end of the answer."""
     server = WebServer(application(FakeEndpoint(rendering=LargeRendering())), "127.0.0.1", 0, timeout_seconds=0.5)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as stalled:
@@ -149,7 +149,7 @@ def test_who_stops_reading_is_cut_off(coding: bytes) -> None:
 
 
 def begun(connection: socket.socket, coding: bytes) -> None:
-    """Ask for metrics on a connection, and read no more than shows that they are being sent."""
+    """Request metrics on a connection, and read only enough to know that they are being sent."""
     connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: " + coding + b"\r\n\r\n")
     assert connection.recv(12) == b"HTTP/1.1 200"
 

@@ -16,19 +16,19 @@ from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry, Tls, TlsFiles
 from exporter.web.web_config import Access, load_access
-from tests.web.fakes import FakeEndpoint
+from tests.web.fake_endpoint import FakeEndpoint
 
 Serve = Callable[[str], tuple[WebServer, Access]]
 
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Return the certificate authority that everybody here trusts."""
+    """Return the certificate authority that client and server trust."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="session")
-def stranger() -> trustme.CA:
+def other_authority() -> trustme.CA:
     """Return another certificate authority."""
     return trustme.CA()
 
@@ -66,7 +66,7 @@ def serve(tmp_path: Path, authority: trustme.CA) -> Iterator[Serve]:
 
 
 def status(server: WebServer, trusted: trustme.CA, certificate: trustme.LeafCert | None = None) -> int:
-    """Ask once over a connection of its own; raise httpx.TransportError where the handshake fails."""
+    """Request once over a new connection; raise httpx.TransportError where the handshake fails."""
     context = ssl.create_default_context()
     trusted.configure_trust(context)
     if certificate is not None:
@@ -78,16 +78,18 @@ REQUIRED = "client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt
 IF_GIVEN = "client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.crt"
 
 
-def test_the_certificate_of_the_server_is_verified(serve: Serve, authority: trustme.CA, stranger: trustme.CA) -> None:
+def test_the_certificate_of_the_server_is_verified(
+    serve: Serve, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
     """A client that trusts the authority is answered, one that trusts another one turns away."""
     server, _ = serve("")
     assert status(server, authority) == 200
     with pytest.raises(httpx.TransportError):
-        status(server, stranger)
+        status(server, other_authority)
 
 
 def test_plain_http_is_not_answered(serve: Serve) -> None:
-    """Over a TLS port nothing is said in clear."""
+    """Over a TLS port no plain text is sent."""
     server, _ = serve("")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://localhost:{server.port}/-/healthy")
@@ -104,7 +106,7 @@ def test_plain_http_is_not_answered(serve: Serve) -> None:
 def test_versions_are_kept(
     serve: Serve, authority: trustme.CA, keys: str, version: ssl.TLSVersion, answered: bool
 ) -> None:
-    """A client that speaks no version between the lowest and the highest is not answered."""
+    """A client without a version between the lowest and the highest is not answered."""
     server, _ = serve(keys)
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -117,34 +119,36 @@ def test_versions_are_kept(
         assert answered
 
 
-def test_a_required_client_certificate_is_verified(serve: Serve, authority: trustme.CA, stranger: trustme.CA) -> None:
+def test_a_required_client_certificate_is_verified(
+    serve: Serve, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
     """Where client certificates are required, only one of the configured authority is let in."""
     server, _ = serve(REQUIRED)
     assert status(server, authority, authority.issue_cert("prometheus")) == 200
-    for certificate in (None, stranger.issue_cert("prometheus")):
+    for certificate in (None, other_authority.issue_cert("prometheus")):
         with pytest.raises(httpx.TransportError):
             status(server, authority, certificate)
 
 
 def test_an_optional_client_certificate_is_verified_if_given(
-    serve: Serve, authority: trustme.CA, stranger: trustme.CA
+    serve: Serve, authority: trustme.CA, other_authority: trustme.CA
 ) -> None:
     """Where client certificates are optional, none is as good as a valid one and a wrong one is refused."""
     server, _ = serve(IF_GIVEN)
     assert status(server, authority) == 200
     assert status(server, authority, authority.issue_cert("prometheus")) == 200
     with pytest.raises(httpx.TransportError):
-        status(server, authority, stranger.issue_cert("prometheus"))
+        status(server, authority, other_authority.issue_cert("prometheus"))
 
 
 def test_a_renewed_certificate_is_used_at_once(
-    serve: Serve, tmp_path: Path, authority: trustme.CA, stranger: trustme.CA
+    serve: Serve, tmp_path: Path, authority: trustme.CA, other_authority: trustme.CA
 ) -> None:
-    """A certificate that was replaced on disk is shown from the next connection on."""
+    """A certificate that was replaced on disk is served from the next connection on."""
     server, _ = serve("")
     assert status(server, authority) == 200
-    install(tmp_path, stranger)
-    assert status(server, stranger) == 200
+    install(tmp_path, other_authority)
+    assert status(server, other_authority) == 200
 
 
 def test_a_renewal_in_progress_disturbs_nobody(serve: Serve, tmp_path: Path, authority: trustme.CA) -> None:
@@ -208,7 +212,7 @@ BEFORE, AFTER = datetime(2040, 1, 1, tzinfo=UTC), datetime(2041, 1, 1, tzinfo=UT
 
 
 def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str | None]]:
-    """Return level and error of what was logged."""
+    """Return level and error of the logged events."""
     return [(log["log_level"], log.get("error")) for log in logs]
 
 
@@ -216,7 +220,7 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str | None]]:
 def test_a_broken_renewal_is_logged_once(
     tls: Tls, tmp_path: Path, authority: trustme.CA, damage: Damage, error: str
 ) -> None:
-    """While a renewed certificate cannot be used the one before it is served; one line says why, one that it ended."""
+    """While a renewed certificate cannot be used the previous one is served; one line has the reason, one the end."""
     before = tls.served()
     with capture_logs() as logs:
         damage(tmp_path, authority)
@@ -263,19 +267,19 @@ def test_connections_log_no_broken_renewal_again(serve: Serve, tmp_path: Path, a
 
 def test_the_expiry_follows_the_file_where_nobody_connects(tmp_path: Path, authority: trustme.CA, tls: Tls) -> None:
     """The metric is the expiry of the certificate in use: of a renewed one at once, not of a broken one."""
-    shown = CertificateExpiry(Access(tls=tls))
-    assert expiry(shown) == BEFORE.timestamp()
+    rendered = CertificateExpiry(Access(tls=tls))
+    assert expiry(rendered) == BEFORE.timestamp()
     install(tmp_path, authority, not_after=AFTER)
-    assert expiry(shown) == AFTER.timestamp()
+    assert expiry(rendered) == AFTER.timestamp()
     _cut(tmp_path / "server.crt")
     with capture_logs() as logs:
-        assert expiry(shown) == AFTER.timestamp()
+        assert expiry(rendered) == AFTER.timestamp()
     assert lines(logs) == [("warning", "not PEM, or not complete")]
 
 
-def expiry(shown: CertificateExpiry) -> object:
+def expiry(rendered: CertificateExpiry) -> object:
     """Return the value of the one sample."""
-    (block,) = shown.at(0.0)
+    (block,) = rendered.at(0.0)
     assert block.family == WEB_CERTIFICATE_EXPIRY
     (value,) = block.at(0.0)
     return value
@@ -287,7 +291,7 @@ def test_without_tls_there_is_no_expiry() -> None:
 
 
 def test_unchanged_files_are_not_loaded_again(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as no file changes, a connection or a rendering looks at the files, and reads none."""
+    """As long as no file changes, a connection or a rendering checks the files, and reads none."""
     monkeypatch.setattr(TlsFiles, "load", lambda _: pytest.fail("the files are read"))
     first = tls.served()
     assert all(tls.served() is first for _ in range(10))

@@ -23,7 +23,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 
 @dataclass(frozen=True)
 class Form:
-    """A file, what the toolkit does with it and why; ``documented`` is set where the agent does the opposite."""
+    """A file, the toolkit's verdict and its reason; ``documented`` is set where the agent's is the opposite."""
 
     name: str
     text: str
@@ -233,7 +233,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("form", FORMS, ids=[form.name for form in FORMS])
 def test_a_form_is_accepted_as_by_the_toolkit(folder: Path, form: Form) -> None:
-    """What the toolkit accepts the agent accepts, what it refuses the agent refuses, unless the row says otherwise."""
+    """The agent accepts and refuses the files that the toolkit does, unless the row has an exception."""
     text = form.text
     for mark, name in (("@certificate@", "server.crt"), ("@key@", "server.key")):
         text = text.replace(mark, (folder / name).read_text(encoding="utf-8").replace("\n", "\\n"))

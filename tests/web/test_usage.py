@@ -1,4 +1,4 @@
-"""The page of use: it says what is not known, and why, and lists nothing that nobody can tell."""
+"""The usage page: it names unknown figures with the reason, and lists none that cannot be known."""
 
 import re
 from collections.abc import Sequence
@@ -10,24 +10,26 @@ import pytest
 from exporter.pagedata.builder import PageData
 from exporter.status import SourceStatus
 from exporter.web.application import application
-from tests.web.fakes import NOW, FakeEndpoint, a_status, ask
-from tests.web.shown import EVERYTHING, some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status, ask
+from tests.web.page_fixtures import EVERYTHING, some_pages
 
 LISTS = ["most", "views", "unused30", "unused90"]
 NO_REQUESTS_SOURCE = "Requests are read from the repository of Tableau Server and from the Activity Log"
 DAY = 86_400.0
 
 
-def shown(pages: PageData, path: str, sources: Sequence[str] = ("repository",)) -> str:
-    """Return what a path answers where these sources are polled and answer."""
+def rendered(pages: PageData, path: str, sources: Sequence[str] = ("repository",)) -> str:
+    """Return the answer of a path where these sources are polled and answer."""
     polled = tuple(SourceStatus(name, True, tried_at=NOW, answered_at=NOW) for name in sources)
-    answer = ask(application(FakeEndpoint(pages_shown=pages, shown=replace(a_status(), sources=polled))), "GET", path)
+    answer = ask(
+        application(FakeEndpoint(pages_shown=pages, rendered=replace(a_status(), sources=polled))), "GET", path
+    )
     assert answer.status == 200
     return answer.body.decode()
 
 
 def notices(page: str) -> list[str]:
-    """Return the sentences that say what is missing."""
+    """Return the sentences on missing data."""
     return re.findall(r'<p class="notice[^"]*">([^<]*)</p>', page)
 
 
@@ -40,34 +42,34 @@ def known_for(days: float) -> PageData:
 
 @pytest.mark.parametrize("of_content", LISTS)
 def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
-    """Where requests are not archived, no content is listed, neither as opened nor as unused: one sentence says so."""
+    """Where requests are not archived, no content is listed, neither opened nor unused: one sentence reports it."""
     pages = some_pages(watched=EVERYTHING - {"requests"})
-    page = shown(pages, f"/usage?list={of_content}")
+    page = rendered(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
     assert notice.startswith("The collector http_requests is disabled")
     assert "Table of content" not in page
-    assert shown(pages, f"/usage.csv?of=content&list={of_content}").count("\r\n") == 1
+    assert rendered(pages, f"/usage.csv?of=content&list={of_content}").count("\r\n") == 1
 
 
 @pytest.mark.parametrize("of_content", LISTS)
 def test_without_a_repository(of_content: str) -> None:
-    """Where there is no repository, nobody has switched anything off: the agent reads requests from nowhere else."""
+    """Without a repository, no collector was disabled: the agent reads requests from no other source."""
     pages = some_pages(watched=frozenset({"assets"}))
-    page = shown(pages, f"/usage?list={of_content}", ["rest"])
+    page = rendered(pages, f"/usage?list={of_content}", ["rest"])
     (notice,) = notices(page)
     assert notice.startswith(NO_REQUESTS_SOURCE)
     assert "disabled" not in page
     for of in ("hours", "content"):
-        assert shown(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
+        assert rendered(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
 
 
 def test_on_tableau_cloud() -> None:
-    """The Activity Log has requests and active users; the lists of content need a repository, as a sentence says."""
+    """The Activity Log has requests and active users; lists of content need a repository, as a sentence explains."""
     pages = some_pages(watched=frozenset({"assets", "requests"}))
-    page = shown(pages, "/usage", ["rest", "activity_log"])
+    page = rendered(pages, "/usage", ["rest", "activity_log"])
     (notice,) = notices(page)
     assert notice.startswith("Opened workbooks are listed with the content of a repository")
-    assert shown(pages, "/usage.csv?of=hours", ["activity_log"]).count("\r\n") > 1
+    assert rendered(pages, "/usage.csv?of=hours", ["activity_log"]).count("\r\n") > 1
 
 
 @pytest.mark.parametrize(
@@ -83,51 +85,51 @@ def test_on_tableau_cloud() -> None:
     ],
 )
 def test_unused_for_longer_than_anything_is_known(days: float, asked: int, line: str) -> None:
-    """Before openings are known for so many days nothing is called unused for them: a sentence says from when on."""
+    """Before so many days of openings are known no content is called unused for them: a sentence names the date."""
     pages = known_for(days)
-    page = shown(pages, f"/usage?list=unused{asked}")
+    page = rendered(pages, f"/usage?list=unused{asked}")
     (notice,) = notices(page)
     assert notice.startswith(line)
     assert "Table of content" not in page
-    assert shown(pages, f"/usage.csv?of=content&list=unused{asked}").count("\r\n") == 1
+    assert rendered(pages, f"/usage.csv?of=content&list=unused{asked}").count("\r\n") == 1
 
 
 def test_unused_as_soon_as_it_is_known() -> None:
-    """Once openings are known for 30 days, the list of 30 days is shown; what is opened always is."""
-    assert notices(shown(known_for(30), "/usage?list=unused30")) == []
-    assert shown(known_for(30), "/usage.csv?of=content&list=unused30").count("\r\n") == 2
-    assert notices(shown(known_for(0), "/usage")) == []
-    assert "Table of content" in shown(known_for(0), "/usage?list=views")
+    """Once openings are known for 30 days, the list of 30 days is rendered; opened content always is."""
+    assert notices(rendered(known_for(30), "/usage?list=unused30")) == []
+    assert rendered(known_for(30), "/usage.csv?of=content&list=unused30").count("\r\n") == 2
+    assert notices(rendered(known_for(0), "/usage")) == []
+    assert "Table of content" in rendered(known_for(0), "/usage?list=views")
 
 
 def test_no_opening_was_ever_seen() -> None:
-    """Where nobody knows since when openings are known, nothing is called unused."""
+    """Where the begin of known openings is unknown, no content is called unused."""
     pages = some_pages()
     assert pages.usage is not None
     pages = replace(pages, usage=replace(pages.usage, loads_since=None))
-    assert notices(shown(pages, "/usage?list=unused30"))[0].startswith("No opened view has been seen yet")
-    assert shown(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
+    assert notices(rendered(pages, "/usage?list=unused30"))[0].startswith("No opened view has been seen yet")
+    assert rendered(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
 
 
 @pytest.mark.parametrize(("of_content", "missing"), [("most", "content"), ("unused30", "content"), ("views", "views")])
 def test_the_history_was_not_asked(of_content: str, missing: str) -> None:
-    """Where there is no answer of the history, a sentence says so; the list of the other answer is shown."""
+    """Where there is no answer of the history, a sentence reports it; the list of the other answer is rendered."""
     lacking: dict[str, Any] = {missing: None}
     pages = replace(known_for(30), **lacking)
-    page = shown(pages, f"/usage?list={of_content}")
+    page = rendered(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
     assert notice.startswith("Opened content has not been read from the history yet")
     assert "Table of content" not in page
     other = "most" if missing == "views" else "views"
-    assert "Table of content" in shown(pages, f"/usage?list={other}")
+    assert "Table of content" in rendered(pages, f"/usage?list={other}")
 
 
 def test_a_list_has_its_age() -> None:
-    """What was counted some time ago says so."""
+    """Counts of some time ago have their age."""
     pages = known_for(30)
     assert pages.content is not None
     pages = replace(pages, content=replace(pages.content, queried_at=NOW - 7200))
-    assert "Counted 2 h ago." in shown(pages, "/usage")
+    assert "Counted 2 h ago." in rendered(pages, "/usage")
 
 
 @pytest.mark.parametrize(
@@ -141,8 +143,8 @@ def test_a_list_has_its_age() -> None:
     ],
 )
 def test_what_came_later_is_missing(interval: float | None, age: float, late: bool) -> None:
-    """What was counted is late after three exact intervals as they are kept, and never before half an hour."""
+    """A count is late after three exact intervals as they are retained, and never before half an hour."""
     pages = some_pages()
     assert pages.usage is not None
     pages = replace(pages, exact_interval=interval, usage=replace(pages.usage, counted_at=NOW - age))
-    assert ("later requests are missing" in shown(pages, "/usage")) == late
+    assert ("later requests are missing" in rendered(pages, "/usage")) == late

@@ -1,4 +1,4 @@
-"""The web configuration file: what it may say, and how its faults are told."""
+"""The web configuration file: its keys, and the errors of its faults."""
 
 from pathlib import Path
 
@@ -49,13 +49,13 @@ def faults(folder: Path, text: str) -> list[str]:
     ["{}", "basic_auth_users:\n", "http_server_config: {}\n", "http_server_config: {http2: true}\n"],
 )
 def test_a_file_that_says_nothing_changes_nothing(folder: Path, text: str) -> None:
-    """Without users, headers and certificates everybody may ask over plain HTTP."""
+    """Without users, headers and certificates every client may request over plain HTTP."""
     access = load(folder, text)
     assert (access.headers, access.passwords, access.tls) == ({}, None, None)
 
 
 def test_a_whole_file_is_understood(folder: Path) -> None:
-    """Certificates are found beside the file, headers and users are taken over."""
+    """Certificates are found beside the file, headers and users are applied."""
     access = load(
         folder,
         f"""
@@ -80,7 +80,7 @@ def test_a_whole_file_is_understood(folder: Path) -> None:
 
 
 def test_every_fault_is_told_at_once(folder: Path) -> None:
-    """Unknown keys, missing files, bad values and repeated keys of a file are told together, each with its path."""
+    """Unknown keys, missing files, bad values and repeated keys of a file are reported together, each with its path."""
     lines = faults(
         folder,
         """
@@ -90,8 +90,8 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
         rate_limit: {burst: 1}
         """,
     )
-    told = {line.partition(": ")[0] for line in lines}
-    assert told == {
+    reported = {line.partition(": ")[0] for line in lines}
+    assert reported == {
         "basic_auth_users.a:b",
         "basic_auth_users.alice",
         "http_server_config.headers.Server",
@@ -141,7 +141,7 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
     ],
 )
 def test_a_fault_says_what_is_wrong(folder: Path, text: str, fault: str) -> None:
-    """Each rule of the file that is broken is told in its own words."""
+    """Each broken rule of the file has an error of its own."""
     (line,) = faults(folder, text)
     assert line.startswith(fault)
 
@@ -155,7 +155,7 @@ def test_no_fault_repeats_a_secret(folder: Path, text: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
-    """A missing file and one that is no text are told by name."""
+    """A missing file and one that is no text are reported by name."""
     with pytest.raises(ConfigurationError, match=r"cannot read .*nowhere\.yml: No such file"):
         load_access(tmp_path / "nowhere.yml")
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\xff")
@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_key_is_a_fault_and_no_question(folder: Path) -> None:
-    """A key with a passphrase is refused instead of asking for the passphrase on the terminal."""
+    """A key with a passphrase is refused instead of reading the passphrase from the terminal."""
     lines = (folder / "a.key").read_text(encoding="ascii").splitlines()
     header = ["Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF", ""]
     encrypted = "\n".join([lines[0], *header, *lines[1:], ""])
@@ -188,7 +188,7 @@ def test_a_reload_cannot_turn_tls_on_or_off(folder: Path) -> None:
 @pytest.mark.attack("rewrite")
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null\n"])
 def test_an_empty_file_is_a_fault(folder: Path, text: str) -> None:
-    """An empty file is what a rewrite leaves behind for a moment: it never means that everybody may ask."""
+    """An empty file, as during a rewrite, never means that every client has access."""
     (line,) = faults(folder, text)
     assert line == f"web.config_file: {folder / 'web.yml'} is empty; write {{}} where it is to set nothing"
 
@@ -234,7 +234,7 @@ def test_a_reload_cannot_open_what_is_closed(folder: Path, before: str, after: s
     ],
 )
 def test_a_reload_may_close_and_exchange(folder: Path, before: str, after: str) -> None:
-    """Users and client certificates may be asked for from a reload on, and users be exchanged."""
+    """Users and client certificates may be required from a reload on, and users be exchanged."""
     access, other = load(folder, before), load(folder, after)
     access.adopt(other)
     assert (access.passwords is None, access.tls) == (other.passwords is None, other.tls)

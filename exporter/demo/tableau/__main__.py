@@ -13,12 +13,12 @@ import click
 
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
-from exporter.demo.people import SITES
 from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.activity_story import ActivityStory, whole_hour
 from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate, utc_now
 from exporter.demo.tableau.server import TOKENS, TableauServer
+from exporter.demo.users import SITES
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """The events of the simulated Activity Log, and the fields of requests and logins.
 
-Names and types are those of Tableau's event type reference and of its own loader; what no source shows is in
+Names and types are those of Tableau's event type reference and of its own loader; assumptions are in
 docs/decisions/0023-simulated-activity-log.md.
 """
 
@@ -69,7 +69,7 @@ def instant(at: datetime) -> str:
 
 
 class RequestRecords:
-    """Looks up what the rows of requests only refer to."""
+    """Resolve the ids that rows of requests refer to."""
 
     def __init__(self, company: Company) -> None:
         tables = company.tables
@@ -118,7 +118,7 @@ class RequestRecords:
         }
 
     def actor(self, user_id: object) -> Fields:
-        """Return who acts; nobody, all of them null."""
+        """Return the fields of the acting user, all null without one."""
         return self._actors.get(user_id, NO_ACTOR)
 
     def _actor(self, row: Row, roles: Mapping[object, str]) -> Fields:

@@ -1,6 +1,6 @@
 """The events of background jobs in the Activity Log: background_job, and bridge_job where Tableau Bridge does the work.
 
-Names and types are those of Tableau's own loader; what no source shows is in
+Names and types are those of Tableau's own loader; assumptions are in
 docs/decisions/0023-simulated-activity-log.md.
 """
 
@@ -33,7 +33,7 @@ BRIDGE_CLIENTS = (("BRIDGE-01", "Warehouse"), ("BRIDGE-02", "Warehouse"), ("brid
 
 
 class JobRecords:
-    """Looks up what the rows of jobs only refer to."""
+    """Resolve the ids that rows of jobs refer to."""
 
     def __init__(self, company: Company, requests: RequestRecords) -> None:
         tables = company.tables

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from exporter.demo.company import Company
 from exporter.demo.live_traffic import VISITS_PER_SECOND
-from exporter.demo.people import SITES
 from exporter.demo.rows import Row
 from exporter.demo.tableau.activity_fields import Event, Fields, RequestRecords
 from exporter.demo.tableau.activity_jobs import JobRecords
 from exporter.demo.traffic import HOUR, REQUESTS_PER_DAY, REQUESTS_PER_VISIT, busyness
+from exporter.demo.users import SITES
 from exporter.demo.visits import Visits
 
 REQUESTS, JOBS, BRIDGE, LOGINS = "vizql_http_request", "background_job", "bridge_job", "login_authentication"

@@ -1,6 +1,6 @@
 """The data sources of the project Admin Insights: the story of the Activity Log once more, refreshed once a day.
 
-Captions are those of Tableau's help; what no source shows is in docs/decisions/0023-simulated-activity-log.md.
+Captions are those of Tableau's help; assumptions are in docs/decisions/0023-simulated-activity-log.md.
 """
 
 import uuid

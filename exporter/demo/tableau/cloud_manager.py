@@ -198,7 +198,7 @@ class CloudManager(HttpServer):
         begin, end = window_of(query, now)
         if self.failure_modes.past_refused and begin < now - self.files.retention:
             raise Refusal(400, "400008", "startTime is before the retention period.")
-        # Later pages list what was there when the first one was asked for.
+        # Later pages list the files at the request for the first one.
         first, at = page_begin(query.get("pageToken"), now)
         files = self.files.listed(site, begin, end, query.get("eventType"), at) if site else []
         if self.failure_modes.edition == "empty" and self.failure_modes.reaches(site.url if site else None):

@@ -1,4 +1,4 @@
-"""What the simulated Tableau Cloud Manager reads of a request: its call, and the window and page of a list."""
+"""Requests to the simulated Tableau Cloud Manager: the call, and the window and page of a list."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""What the server refuses, with Tableau's own codes and words."""
+"""Errors of the server, with Tableau's own codes and messages."""
 
 from exporter.demo.tableau import xml_writer
 
@@ -38,7 +38,7 @@ def session_ended() -> Refusal:
 
 
 def forbidden(what: str) -> Refusal:
-    """Refuse what a user may not see."""
+    """Refuse content that a user may not see."""
     return Refusal("403004", "Forbidden", f"The user may not {what}.")
 
 

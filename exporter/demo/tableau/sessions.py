@@ -108,7 +108,7 @@ class Sessions:
         return session
 
     def admit(self, session: Session, kind: str) -> None:
-        """Refuse a kind of call that lies outside a session's scopes, or that is refused to everybody."""
+        """Refuse a kind of call that lies outside a session's scopes, or that is refused to every user."""
         scope = SCOPES.get(kind)
         lacking = scope and session.scopes is not EVERYTHING and not _granted(scope, session.scopes)
         if lacking or kind in self.refused:

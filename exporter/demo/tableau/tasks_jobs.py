@@ -47,7 +47,7 @@ STATUSES = ("Success", "Failed", "Cancelled")
 # The living backgrounder gives its jobs no LUID, and its flows no row of a run: both follow from the job's id.
 NAMESPACE = uuid.UUID("6f2b1c1e-58a4-4c53-9a86-3d1d1c1c9b51")
 
-# (table, id) -> (LUID, name, id of the site) of what is listed
+# (table, id) -> (LUID, name, id of the site) of listed content
 Assets = dict[tuple[str, object], tuple[str, str, object]]
 
 

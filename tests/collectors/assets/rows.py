@@ -13,13 +13,13 @@ Asset = dict[str, Any]
 
 
 def workbook(repository: Handmade, **values: object) -> int:
-    """Add a workbook with an extract, unless said otherwise."""
+    """Add a workbook with an extract, unless stated otherwise."""
     base = {"luid": LUID(1), "name": "Sales", "site_id": 1, "data_engine_extracts": True, "is_deleted": False}
     return repository.add("workbooks", **{**base, **values})
 
 
 def source(repository: Handmade, **values: object) -> int:
-    """Add a published data source with an extract, unless said otherwise."""
+    """Add a published data source with an extract, unless stated otherwise."""
     base = {
         "luid": LUID(2),
         "name": "Orders",
@@ -33,7 +33,7 @@ def source(repository: Handmade, **values: object) -> int:
 
 
 def uses(repository: Handmade, owner: int, dbname: str = "Orders", **values: object) -> None:
-    """Connect a workbook to a published data source, unless said otherwise."""
+    """Connect a workbook to a published data source, unless stated otherwise."""
     base = {"owner_type": "Workbook", "dbclass": "sqlproxy", "dbname": dbname, "has_extract": False}
     repository.add("data_connections", owner_id=owner, **{**base, **values})
 

@@ -1,4 +1,4 @@
-"""The assets of a whole company, against what its story says; written without the statement in mind."""
+"""The assets of a whole company, compared with its plan; written without the statement in mind."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ Fresh = tuple[datetime | None, str | None, str | None]
 
 
 def own(row: Row) -> tuple[Any, str] | None:
-    """Say when the extract of a workbook or data source was refreshed, and how that is known."""
+    """Return when the extract of a workbook or data source was refreshed, and the source of that."""
     if not row["data_engine_extracts"]:
         return None
     dates = [row[name] for name in ("extracts_refreshed_at", "extracts_incremented_at") if row[name]]
@@ -55,7 +55,7 @@ def runs(tables: Mapping[str, Sequence[Row]], flow: Row) -> list[Any]:
 
 
 def expected(simulation: Simulation) -> dict[object, Fresh]:
-    """Say how fresh each asset is, by LUID."""
+    """Return the freshness of each asset, by LUID."""
     tables = simulation.company.tables
     answer: dict[object, Fresh] = {
         row["luid"]: stalest([extract] if (extract := own(row)) else [], live=False)
@@ -117,15 +117,15 @@ def test_the_apis_tell_the_same(simulation: Simulation) -> None:
         inventories = [result.inventory for result in rest.poll(REFRESHES.empty_table(), 0)]
         rest.close()
     rows = [row for inventory in inventories if inventory for row in assets_of(inventory).select(names).to_pylist()]
-    told = {row["asset_id"]: row for row in rows}
+    reported = {row["asset_id"]: row for row in rows}
     kept = {row["asset_id"]: row for row in read(simulation.parameters(), STATE).select(names).to_pylist()}
     # The oldest repository knows no Personal Space, and lacks what stands there.
-    assert {luid: told[luid] for luid in kept} == kept
-    assert len(told) - len(kept) == (simulation.version == VERSIONS[0])
+    assert {luid: reported[luid] for luid in kept} == kept
+    assert len(reported) - len(kept) == (simulation.version == VERSIONS[0])
 
 
 def test_hostile_names_pass_unchanged(simulation: Simulation) -> None:
-    """What somebody typed is what is read: quotes, line breaks, emoji, right-to-left."""
+    """Typed names are read unchanged: quotes, line breaks, emoji, right-to-left."""
     names = {row["asset_name"] for row in read(simulation.parameters(), STATE).to_pylist()}
     typed = {row["name"] for row in simulation.company.tables["workbooks"]} & set(ODD)
     hidden = {row["name"] for kind in ("deleted", "private") for row in simulation.company.of_kind("workbooks", kind)}

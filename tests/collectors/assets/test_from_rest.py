@@ -1,4 +1,4 @@
-"""What the REST and Metadata APIs say of a site becomes assets, each with the best that is known of its freshness."""
+"""Assets are built from the REST and Metadata APIs of a site, each with the best known freshness."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -31,7 +31,7 @@ def at(hour: int) -> datetime:
 
 
 def table(row: type, rows: Sequence[Mapping[str, Any]], **base: object) -> pa.Table:
-    """Return rows of an inventory; what is not said is NULL."""
+    """Return rows of an inventory; fields not given are NULL."""
     schema = pa.schema([(column.name, KINDS[column.type.duckdb]) for column in columns_of(row)])
     return pa.Table.from_pylist([{**dict.fromkeys(schema.names), **base, **each} for each in rows], schema=schema)
 
@@ -65,13 +65,13 @@ def asset(found: Inventory) -> Mapping[str, Any]:
 
 
 def freshness(found: Inventory) -> tuple[object, object, object]:
-    """Return how the only asset is connected, when it was refreshed, and who says so."""
+    """Return the connection of the only asset, when it was refreshed, and the freshness source."""
     row = asset(found)
     return row["connection"], row["last_refresh_at"], row["freshness_source"]
 
 
 def test_only_updated_at() -> None:
-    """Where nothing better is known, the last change stands in, and is named as what it is."""
+    """Without a better source the last change is used, and named as such."""
     assert freshness(inventory()) == (None, at(12), "updated_at")
 
 
@@ -100,7 +100,7 @@ def test_never_refreshed() -> None:
 
 
 def test_made_counts_only_where_never_refreshed() -> None:
-    """When an extract was made says nothing once it was refreshed."""
+    """The creation of an extract is no evidence once it was refreshed."""
     found = inventory(described=described({"made_at": at(1), "refreshed_at": at(6)}))
     assert freshness(found) == ("extract", at(6), "metadata")
 
@@ -131,7 +131,7 @@ def test_mixed() -> None:
 
 
 def test_unknown_source() -> None:
-    """An asset of whose sources one cannot be told is not called live."""
+    """An asset with an unknown source is not called live."""
     found = inventory(described=described({"has_extracts": False}, {"has_extracts": None}))
     assert freshness(found) == (None, at(12), "updated_at")
 
@@ -146,7 +146,7 @@ def test_an_extract_without_times() -> None:
     ("has_extracts", "expected"), [(False, ("live", None, None)), (True, ("extract", at(12), "updated_at"))]
 )
 def test_the_list_tells_of_a_source(has_extracts: bool, expected: object) -> None:
-    """Without the Metadata API, the list of data sources says which of them are live."""
+    """Without the Metadata API, the list of data sources has which of them are live."""
     found = inventory(content({"asset_type": "datasource", "has_extracts": has_extracts}))
     assert freshness(found) == expected
 
@@ -160,7 +160,7 @@ def test_flow() -> None:
 
 
 def test_the_same_number_of_another_type() -> None:
-    """What is said of a data source says nothing of a workbook."""
+    """The facts of a data source do not apply to a workbook."""
     other = table(
         Described,
         [{"asset_type": "datasource", "asset_id": "w1", "has_extracts": True, "refreshed_at": at(1), "whole": True}],
@@ -185,13 +185,13 @@ def test_tasks() -> None:
 
 
 def test_suspension_that_nobody_tells() -> None:
-    """Where the API does not say whether a task is suspended, nothing is said."""
+    """Where the API lacks a task's suspension, it is unknown."""
     task = table(Task, [{"asset_type": "workbook", "asset_id": "w1", "consecutive_failures": 0}])
     assert asset(inventory(tasks=task))["suspended"] is None
 
 
 def test_project_path() -> None:
-    """A project is its full path, whatever order the list has."""
+    """A project is its full path, in any order of the list."""
     projects = table(
         Project,
         [
@@ -241,9 +241,9 @@ def test_surroundings() -> None:
 
 
 def test_owner() -> None:
-    """The name and the address of the owner come with the login name; of whom nobody lists nothing is known."""
-    told = {"owner_id": "u1", "name": "j.smith", "full_name": "Jo Smith", "email": "jo@example.com"}
-    people = table(Person, [{"owner_id": "u2", "name": "ann"}, told])
+    """The name and the address of the owner come with the login name; an unlisted owner is unknown."""
+    reported = {"owner_id": "u1", "name": "j.smith", "full_name": "Jo Smith", "email": "jo@example.com"}
+    people = table(Person, [{"owner_id": "u2", "name": "ann"}, reported])
     names = ("content_owner", "owner_name", "owner_email")
     contents = content({"asset_id": "a", "owner_id": "u1"}, {"asset_id": "b", "owner_id": "u2"}, {"asset_id": "c"})
     found = assets_of(inventory(contents, people=people)).to_pylist()
@@ -258,7 +258,7 @@ def test_owner() -> None:
 
 
 def test_uses() -> None:
-    """A workbook's published data sources are in order, each once; whoever uses none has none."""
+    """A workbook's published data sources are in order, each once; a workbook without any has none."""
     rows = described({"source_id": "d2"}, {}, {"source_id": "d1"}, {"source_id": "d2"}, {"asset_id": "w2"})
     found = assets_of(inventory(content({}, {"asset_id": "w2"}, {"asset_id": "w3"}), described=rows))
     assert found.column("uses").to_pylist() == [f"d1{TAG_SEPARATOR}d2", None, None]
@@ -269,12 +269,12 @@ WHOLE = {"has_extracts": True, "whole": True}
 
 
 def next_poll(before: Inventory, **parts: Any) -> Inventory:
-    """Return the inventory of the poll after another, which remembers what that one knew."""
+    """Return the inventory of the poll after another, which remembers the other's rows."""
     return inventory(before.content, remembered=known_refreshes(before), **parts)
 
 
 def test_what_was_known_stands() -> None:
-    """A source that is throttled takes nothing away: the refresh that it once reported stands, by its name."""
+    """A throttled source removes nothing: its last reported refresh stands, by its name."""
     before = inventory(described=described({"refreshed_at": at(2)}))
     silent = next_poll(before)
     assert freshness(silent) == ("extract", at(2), "metadata")
@@ -285,7 +285,7 @@ def test_what_was_known_stands() -> None:
 
 
 def test_live_stands_too() -> None:
-    """What was live, or both, does not become an extract, nor stale, because a source is silent."""
+    """A live or mixed asset does not become an extract, nor stale, because a source is down."""
     live = next_poll(inventory(described=described({"has_extracts": False})))
     assert freshness(live) == ("live", None, None)
     mixed = next_poll(inventory(described=described({"refreshed_at": at(4)}, {"has_extracts": False})))
@@ -296,7 +296,7 @@ def test_live_stands_too() -> None:
     "described_now", [[{"has_extracts": False}], [{"has_extracts": None}], [{"refreshed_at": at(9)}]]
 )
 def test_a_partial_answer_makes_nothing_fresher(described_now: list[dict[str, Any]]) -> None:
-    """Beside an error, what is missing means nothing: the stalest extract may be among it."""
+    """Beside an error, missing extracts prove nothing: the stalest one may be among them."""
     before = inventory(described=described({"refreshed_at": at(2)}, {"refreshed_at": at(9)}))
     now = next_poll(before, described=described(*({**row, "whole": False} for row in described_now)))
     assert freshness(now) == ("extract", at(2), "metadata")
@@ -314,7 +314,7 @@ def test_a_partial_answer_where_nothing_was_known() -> None:
 
 
 def test_an_answer_that_is_late() -> None:
-    """Of one extract the latest refresh counts, whatever a source that lags says of it."""
+    """Of one extract the latest refresh counts, against a source that lags."""
     before = inventory(described=described({"refreshed_at": at(9)}))
     assert freshness(next_poll(before, described=described({"refreshed_at": at(3)}))) == ("extract", at(9), "metadata")
 
@@ -350,7 +350,7 @@ def test_a_workbook_on_published_sources() -> None:
 
 
 def test_a_job_of_a_source_reaches_its_workbooks() -> None:
-    """A source whose job ended after the Metadata API looked is that fresh for the workbooks on it, too."""
+    """A source whose job ended after the Metadata API's read is that fresh for the workbooks on it, too."""
     contents = content({"asset_id": "w1"}, {"asset_type": "datasource", "asset_id": "d1"})
     rows = table(
         Described,
@@ -379,13 +379,13 @@ def test_a_workbook_without_an_extract_of_its_own() -> None:
 
 
 def test_without_the_history() -> None:
-    """Where what is remembered cannot be read, the last change of anything is not taken for a refresh."""
+    """Where remembered refreshes cannot be read, the last change of content is no refresh."""
     found = inventory(remembered=None)
     assert freshness(found) == (None, None, None)
 
 
 def test_a_workbook_described_in_part_and_refreshed() -> None:
-    """A job refreshes the extracts of its own; what else it reads stays unknown, so it is not called an extract."""
+    """A job refreshes the extracts of its own; its other sources stay unknown, so it is not called an extract."""
     rows = described({"refreshed_at": at(1), "whole": False})
     seen = inventory(described=rows, refreshes=refreshes({"completed_at": at(9)}))
     assert freshness(seen) == (None, at(9), "job")
@@ -393,7 +393,7 @@ def test_a_workbook_described_in_part_and_refreshed() -> None:
 
 
 def test_a_description_that_lost_its_extracts() -> None:
-    """A workbook whose entry has an extract is described late, and keeps what was known of it."""
+    """A workbook whose entry has an extract is described late, and retains its known freshness."""
     before = inventory(content({"has_extracts": True}), described=described({"refreshed_at": at(2)}))
     late = inventory(before.content, remembered=known_refreshes(before), described=described({"has_extracts": False}))
     assert freshness(late) == ("extract", at(2), "metadata")
@@ -410,7 +410,7 @@ def test_extracts_that_were_only_made_replace_no_refresh() -> None:
 
 
 def test_what_another_site_remembered() -> None:
-    """LUIDs are unique: a site that was renamed, and an asset that moved, keep what was known."""
+    """LUIDs are unique: a renamed site, and a moved asset, retain their known freshness."""
     before = inventory(described=described({"refreshed_at": at(2)}))
     elsewhere = {"old name": known_refreshes(before)}
     renamed = inventory(remembered=remembered_of(elsewhere, "new name", before.content))

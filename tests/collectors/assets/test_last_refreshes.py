@@ -1,4 +1,4 @@
-"""The last refreshes of an asset, asked of a history made for the question."""
+"""The last refreshes of an asset, from a history made for the query."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,13 +17,13 @@ NOW = at(19)
 PLANNED = {"task_ids": "7,8"}
 
 
-def recall(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[float] = ()) -> list[tuple[Any, ...]]:
-    """Ask, of a history with these jobs and with what the REST API told (hours ago); hours and outcomes come back."""
+def recall(jobs: list[dict[str, Any]], *rows: dict[str, Any], reported: Sequence[float] = ()) -> list[tuple[Any, ...]]:
+    """Query a history with these jobs and with the REST API's refreshes (hours ago); return hours and outcomes."""
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE TABLE asset_refreshes (asset_type VARCHAR, asset_id VARCHAR, refreshed_at TIMESTAMP)"
         )
-        for hours in told:
+        for hours in reported:
             row = ["workbook", "luid-1", NOW - timedelta(hours=hours)]
             connection.execute("INSERT INTO asset_refreshes VALUES (?, ?, ?)", row)
         listed = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
@@ -45,14 +45,14 @@ def job(hours: float, code: int | None = 0, task: int | None = 7, **values: obje
 
 
 def test_the_oldest_first_with_their_outcomes() -> None:
-    """Successes, failures and what was cancelled are all there, with how long each took."""
+    """Successes, failures and cancelled refreshes are all there, with their durations."""
     found = recall([job(1), job(3, 1), job(2, 2), job(4, None)], PLANNED)
     assert found == [("luid-1", hours, 60.0, code) for hours, code in ((4, -1), (3, 1), (2, 2), (1, 0))]
 
 
 @pytest.mark.parametrize("instant", ["infinity", "-infinity", None, NOW + timedelta(hours=9)])
 def test_impossible_beginnings(instant: object) -> None:
-    """A job that began at no instant, or after its end, took nobody knows how long."""
+    """A job without a start, or with one after its end, has an unknown duration."""
     assert recall([job(1, started_at=instant)], PLANNED) == [("luid-1", 1.0, None, 0)]
 
 
@@ -75,12 +75,12 @@ def test_by_title_where_no_task_is_known() -> None:
 @pytest.mark.parametrize("number", [{"task": None, "correlation_id": 7}, {"task": 7}], ids=str)
 def test_a_job_of_another_type_is_no_refresh(number: dict[str, Any]) -> None:
     """It does not stand among the refreshes of the asset whose task has the same number."""
-    stranger = job(2, **number, job_name="Subscription Notifications", job_type="single_subscription_notify")
+    unlisted = job(2, **number, job_name="Subscription Notifications", job_type="single_subscription_notify")
     bridge = job(3, **number, job_name=None, job_type="IncrementExtractsViaBridge")
-    assert [hours for _, hours, *_ in recall([job(1), stranger, bridge], PLANNED)] == [3, 1]
+    assert [hours for _, hours, *_ in recall([job(1), unlisted, bridge], PLANNED)] == [3, 1]
 
 
-def test_what_the_apis_told() -> None:
-    """Where no job tells of an asset, what the APIs told does: it ended well, nobody knows after how long."""
-    assert recall([], {}, told=[5, 2]) == [("luid-1", 5.0, None, 0), ("luid-1", 2.0, None, 0)]
-    assert [hours for _, hours, *_ in recall([job(1)], PLANNED, told=[5])] == [1]
+def test_refreshes_reported_by_the_apis() -> None:
+    """An asset without jobs has the refreshes of the APIs: successful, of unknown duration."""
+    assert recall([], {}, reported=[5, 2]) == [("luid-1", 5.0, None, 0), ("luid-1", 2.0, None, 0)]
+    assert [hours for _, hours, *_ in recall([job(1)], PLANNED, reported=[5])] == [1]

@@ -1,4 +1,4 @@
-"""Of two sources that know an asset the better one says how fresh it is, asset by asset."""
+"""Of two sources of an asset the better one decides its freshness, asset by asset."""
 
 import itertools
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ def test_of_each_extract_the_latest() -> None:
 
 
 def test_a_source_that_sees_less_makes_nothing_fresher() -> None:
-    """What a token may not see keeps the workbook as stale as the repository knows it to be."""
+    """Content hidden from a token leaves the workbook as stale as in the repository."""
     repository = assets(
         {"freshness_source": "repository", "last_refresh_at": EARLY, "uses": "d1"},
         {"asset_type": "datasource", "asset_id": "d1", "freshness_source": "repository", "last_refresh_at": EARLY},
@@ -85,26 +85,26 @@ def test_live_by_the_repository() -> None:
 
 
 def test_live_is_known() -> None:
-    """What is known to be live stays live beside a source that only knows of its last change."""
+    """A known live asset stays live beside a source that only has its last change."""
     row = merged(assets({"freshness_source": "updated_at", "last_refresh_at": LATE}), assets({"connection": "live"}))
     assert (row["connection"], row["last_refresh_at"], row["freshness_source"]) == ("live", None, None)
 
 
 def test_freshness_is_not_mixed() -> None:
-    """How an asset is connected is taken from the source of its freshness, even where that one does not say."""
+    """The connection comes from the source of the freshness, even where that one has none."""
     first = assets({"freshness_source": "job", "last_refresh_at": EARLY})
     second = assets({"freshness_source": "updated_at", "last_refresh_at": LATE, "connection": "extract"})
     assert merged(first, second)["connection"] is None
 
 
 def test_everything_else_from_whoever_says_it() -> None:
-    """The first source that says something of the rest is believed."""
+    """The first source that has another field is used."""
     row = merged(assets({"owner_id": "o1", "site_id": 3}), assets({"owner_id": "o2", "content_owner": "jo"}))
     assert (row["owner_id"], row["content_owner"], row["site_id"]) == ("o1", "jo", 3)
 
 
 def test_what_is_known_of_the_owner_is_not_mixed() -> None:
-    """A name and an address belong to the login name beside them, whatever another source says of its owner."""
+    """A name and an address belong to the login name beside them, against another source of the owner."""
     first = {"content_owner": "jo", "owner_name": "Jo"}
     second = {"content_owner": "ann", "owner_name": "Ann", "owner_email": "ann@example.com"}
     row = merged(assets(first), assets(second))
@@ -130,7 +130,7 @@ def test_tasks_are_not_mixed() -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_who_knows_a_task_before_who_knows_of_none(turned: bool) -> None:
-    """A source that could not be asked for tasks, or found none, leaves the word to one that knows one."""
+    """A source without tasks, or whose tasks failed, leaves the field to one that has a task."""
     silent = assets({"tasks_known": False})
     none = assets({"tasks_known": True})
     knows = assets({"next_refresh_at": LATE, "tasks_known": True})
@@ -141,20 +141,20 @@ def test_who_knows_a_task_before_who_knows_of_none(turned: bool) -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_of_equal_sources_the_newer_refresh(turned: bool) -> None:
-    """Two sources that both know a job: the one that knows the later one is right."""
+    """Of two sources with the same job the one with the later state is used."""
     older = assets({"freshness_source": "job", "last_refresh_at": EARLY})
     newer = assets({"freshness_source": "job", "last_refresh_at": LATE})
     assert merged(*((older, newer) if turned else (newer, older)))["last_refresh_at"] == LATE
 
 
 def test_silence() -> None:
-    """A source that knows nothing of an asset's freshness takes nothing away."""
+    """A source without an asset's freshness removes nothing."""
     known = assets({"freshness_source": "updated_at", "last_refresh_at": LATE})
     assert merged(assets({}), known)["last_refresh_at"] == LATE
 
 
 def test_assets_of_one_source_only() -> None:
-    """What only one source has is there; the same LUID of another type is another asset."""
+    """An asset of one source alone is there; the same LUID of another type is another asset."""
     tables = [assets({}, {"asset_id": "w2"}), assets({"asset_type": "flow"}, {"asset_id": "w3"})]
     found = merge(tables).select(["asset_type", "asset_id"]).to_pylist()
     assert sorted(tuple(row.values()) for row in found) == [

@@ -1,4 +1,4 @@
-"""What is shown of assets."""
+"""The metrics of assets."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ LABELS = ("default", "Finance/EMEA", "workbook", "luid-1", "Sales")
 
 
 def assets(*rows: Mapping[str, Any]) -> pa.Table:
-    """Return assets as they are read; what is not said of the first is NULL."""
+    """Return assets as they are read; fields not given of the first are NULL."""
     base = {
         "site_id": 1,
         "project": "Finance/EMEA",
@@ -35,11 +35,11 @@ def assets(*rows: Mapping[str, Any]) -> pa.Table:
 
 
 def blocks(*rows: Mapping[str, Any], context: Context | None = None) -> list[Block]:
-    """Return the samples of assets, which are all promised 12 and 24 hours."""
+    """Return the samples of assets, all with an SLA of 12 and 24 hours."""
     return list(STATE.expose(assets(*rows), context or Context(SITES, lambda _: (12.0, 24.0))))
 
 
-def shown(family: str, *rows: Mapping[str, Any], context: Context | None = None) -> Samples:
+def published(family: str, *rows: Mapping[str, Any], context: Context | None = None) -> Samples:
     """Return the samples of one family at noon."""
     return samples(blocks(*rows, context=context), f"tableau_asset_{family}", NOON)
 
@@ -53,17 +53,17 @@ def test_hours_follow_the_clock_of_the_rendering() -> None:
 
 def test_hours_are_never_negative() -> None:
     """The clock of the repository may be ahead of ours."""
-    assert shown("hours_since_refresh", {"last_refresh_at": datetime(2025, 11, 19, 12, 5)}) == {LABELS: 0.0}  # noqa: DTZ001
+    assert published("hours_since_refresh", {"last_refresh_at": datetime(2025, 11, 19, 12, 5)}) == {LABELS: 0.0}  # noqa: DTZ001
 
 
 def test_the_refresh_is_shown_in_seconds() -> None:
     """UTC, whatever the time zone of this machine is."""
-    shows = shown("last_refresh_timestamp_seconds", {"last_refresh_at": REFRESHED})
+    shows = published("last_refresh_timestamp_seconds", {"last_refresh_at": REFRESHED})
     assert shows == {LABELS: NOON - 6 * 3600}
 
 
 def test_unknown_is_absent() -> None:
-    """An asset of which nothing is known has its promise and its info, no other sample."""
+    """An asset of unknown freshness has its SLA and its info, no other sample."""
     families = {block.family.name for block in blocks({}) if any(value is not None for value in block.at(NOON))}
     assert families == {"tableau_asset_sla_hours", "tableau_asset_info"}
 
@@ -81,17 +81,17 @@ def test_infinity_is_not_known() -> None:
 
 def test_promises_are_shown_by_severity() -> None:
     """One series a tier."""
-    assert shown("sla_hours", {}) == {(*LABELS, "warning"): 12.0, (*LABELS, "critical"): 24.0}
+    assert published("sla_hours", {}) == {(*LABELS, "warning"): 12.0, (*LABELS, "critical"): 24.0}
 
 
 def test_live_content_is_promised_nothing() -> None:
     """It is never stale."""
-    assert shown("sla_hours", {"connection": "live"}) == {}
+    assert published("sla_hours", {"connection": "live"}) == {}
 
 
 def test_a_tier_that_is_never_due_is_absent() -> None:
-    """``never`` sets no promise."""
-    shows = shown("sla_hours", {}, context=Context(SITES, lambda _: (None, 4.0)))
+    """``never`` sets no SLA."""
+    shows = published("sla_hours", {}, context=Context(SITES, lambda _: (None, 4.0)))
     assert shows == {(*LABELS, "critical"): 4.0}
 
 
@@ -113,17 +113,17 @@ def test_a_promise_is_asked_with_all_that_rules_may_match() -> None:
 
 
 def test_failures_and_suspensions_are_numbers() -> None:
-    """Zero is shown, unknown is not."""
+    """Zero is published, unknown is not."""
     row = {"consecutive_failures": 0, "suspended": False}
-    assert shown("refresh_consecutive_failures", row) == {LABELS: 0}
-    assert shown("refresh_suspended", row) == {LABELS: 0}
-    assert shown("refresh_suspended", {"suspended": True}) == {LABELS: 1}
+    assert published("refresh_consecutive_failures", row) == {LABELS: 0}
+    assert published("refresh_suspended", row) == {LABELS: 0}
+    assert published("refresh_suspended", {"suspended": True}) == {LABELS: 1}
 
 
 def test_the_rest_stands_on_the_info_family() -> None:
-    """Owner, connection and where the freshness comes from; what is not known is empty, which is absent."""
+    """Owner, connection and source of the freshness; unknown is empty, which is absent."""
     row = {"content_owner": "jo", "freshness_source": "created"}
-    assert shown("info", row) == {(*LABELS, "jo", "extract", "created"): 1}
+    assert published("info", row) == {(*LABELS, "jo", "extract", "created"): 1}
     (text,) = next(block for block in blocks({}) if block.family.name == "tableau_asset_info").labels.text.to_pylist()
     assert text.endswith(',asset_name="Sales",connection="extract"')
 
@@ -131,7 +131,7 @@ def test_the_rest_stands_on_the_info_family() -> None:
 def test_what_was_learned_is_shown_of_its_asset() -> None:
     """The answer of the history, by LUID."""
     learned = pa.table({"asset_id": ["luid-2", "luid-1"], "interval_seconds": [60.0, 3600.0]})
-    shows = shown("refresh_interval_seconds", {}, context=Context(SITES, lambda _: (None, None), learned))
+    shows = published("refresh_interval_seconds", {}, context=Context(SITES, lambda _: (None, None), learned))
     assert shows == {LABELS: 3600.0}
 
 

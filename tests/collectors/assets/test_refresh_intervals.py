@@ -1,4 +1,4 @@
-"""How often an asset is refreshed, asked of a history made for the question."""
+"""The interval of an asset's refreshes, from a history made for the query."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,13 +17,13 @@ from tests.collectors.repositories import at
 NEWEST = at(19)
 
 
-def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[float] = ()) -> dict[str, float]:
-    """Ask the question of a history with these jobs, and with what the REST API told of luid-1 (hours ago)."""
+def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any], reported: Sequence[float] = ()) -> dict[str, float]:
+    """Query a history with these jobs, and with the REST API's refreshes of luid-1 (hours ago)."""
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE TABLE asset_refreshes (asset_type VARCHAR, asset_id VARCHAR, refreshed_at TIMESTAMP)"
         )
-        for hours in told:
+        for hours in reported:
             row = ["workbook", "luid-1", NEWEST - timedelta(hours=hours)]
             connection.execute("INSERT INTO asset_refreshes VALUES (?, ?, ?)", row)
         listed = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
@@ -104,7 +104,7 @@ BY_HAND = {"task_id": None, "title": "Sales", "subtitle": "Workbook", "site_id":
 
 
 def test_a_refresh_by_hand_is_told_by_title_type_and_site() -> None:
-    """Nothing else says what it refreshed."""
+    """A task without a title has no other link to its content."""
     assert learn(jobs(0, 2, 4, **BY_HAND), {}) == {"luid-1": 2 * HOUR}
 
 
@@ -133,7 +133,7 @@ def test_another_title_type_site_or_kind_of_job_is_not_meant(unlike: dict[str, o
 
 
 def test_a_name_that_two_assets_have_teaches_nothing() -> None:
-    """Which of them was refreshed cannot be told."""
+    """Which of them was refreshed is unknown."""
     assert learn(jobs(0, 2, 4, **BY_HAND), {}, {"asset_id": "luid-2"}) == {}
 
 
@@ -149,7 +149,7 @@ def test_infinity_is_no_instant() -> None:
 
 
 def test_an_empty_history_teaches_nothing() -> None:
-    """A first poll has nothing to ask."""
+    """A first poll has no history to query."""
     assert learn([], PLANNED) == {}
 
 
@@ -169,21 +169,21 @@ def test_within_the_week_the_next_day_is_expected() -> None:
 
 
 def test_two_weeks_are_too_few_for_a_habit() -> None:
-    """Where one week alone shows what follows a Friday, the pauses of late decide."""
+    """Where one week alone has the pause after a Friday, the latest pauses decide."""
     assert learn(jobs(*[hours for hours in WORKING_DAYS if hours < 2 * 7 * DAY]), PLANNED) == {"luid-1": DAY * HOUR}
 
 
-def test_what_the_rest_api_told() -> None:
-    """Where there are no jobs of the repository, the refreshes that the REST API told of teach the same."""
-    assert learn([], {}, told=(0, 1, 3, 13)) == {"luid-1": 2 * HOUR}
+def test_refreshes_reported_by_the_rest_api() -> None:
+    """Without jobs of the repository, the refreshes of the REST API yield the same."""
+    assert learn([], {}, reported=(0, 1, 3, 13)) == {"luid-1": 2 * HOUR}
 
 
 def test_jobs_and_the_rest_api_tell_of_the_same_refreshes() -> None:
     """A refresh that both sources know is one: the repository's jobs decide where there are any."""
-    assert learn(jobs(0, 2, 4), PLANNED, told=(0.01, 1, 2.01, 4.01)) == {"luid-1": 2 * HOUR}
+    assert learn(jobs(0, 2, 4), PLANNED, reported=(0.01, 1, 2.01, 4.01)) == {"luid-1": 2 * HOUR}
 
 
 def test_two_notes_of_one_refresh() -> None:
     """A job and the extract it refreshed differ by seconds, which is no pause."""
-    told = [hours + seconds / 3600 for hours in (0, 2, 4, 6) for seconds in (0, 20)]
-    assert learn([], {}, told=told)["luid-1"] == pytest.approx(2 * HOUR, abs=30)
+    reported = [hours + seconds / 3600 for hours in (0, 2, 4, 6) for seconds in (0, 20)]
+    assert learn([], {}, reported=reported)["luid-1"] == pytest.approx(2 * HOUR, abs=30)

@@ -59,7 +59,7 @@ def test_what_has_no_extract_and_reads_a_database_is_live(any_version: Handmade,
 
 @pytest.mark.parametrize("links", [[], [{"dbclass": "hyper"}], [{"dbclass": None}]], ids=str)
 def test_a_workbook_without_an_extract_is_not_live_for_that(newest: Handmade, links: list[dict[str, object]]) -> None:
-    """Nothing readable is not a live connection: which database it reads must be said."""
+    """An unreadable connection is not live: its database must be known."""
     book = workbook(newest, data_engine_extracts=False)
     for link in links:
         uses(newest, book, "warehouse", **link)
@@ -96,7 +96,7 @@ VIRTUAL = {"dbclass": "publishedConnection", "has_extract": False}
 
 @pytest.mark.parametrize("dbclass", ["publishedConnection", "publishedconnection"])
 def test_what_reads_a_virtual_connection_is_not_live(any_version: Handmade, dbclass: str) -> None:
-    """The repository does not say whether its tables are extracted, and when that was."""
+    """The repository lacks whether its tables are extracted, and when that was."""
     book = workbook(any_version, data_engine_extracts=False)
     number = source(any_version, data_engine_extracts=False)
     uses(any_version, book, "vc", **{**VIRTUAL, "dbclass": dbclass})
@@ -106,7 +106,7 @@ def test_what_reads_a_virtual_connection_is_not_live(any_version: Handmade, dbcl
 
 
 def test_a_workbook_on_a_source_that_reads_a_virtual_connection_is_not_live(newest: Handmade) -> None:
-    """What is unknown upstream is unknown downstream."""
+    """Unknown upstream is unknown downstream."""
     number = source(newest, data_engine_extracts=False)
     uses(newest, number, "vc", owner_type="Datasource", **VIRTUAL)
     uses(newest, workbook(newest, data_engine_extracts=False))
@@ -124,7 +124,7 @@ def test_a_workbook_on_a_source_that_reads_a_virtual_connection_is_not_live(newe
 def test_a_virtual_connection_beside_an_extract(
     newest: Handmade, has_extract: object, expected: tuple[object, ...]
 ) -> None:
-    """What was extracted through it is as old as the extract; what is read beside the extract may be staler."""
+    """Data extracted through it is as old as the extract; data read beside the extract may be staler."""
     uses(newest, workbook(newest, extracts_refreshed_at=at(5)), "vc", **{**VIRTUAL, "has_extract": has_extract})
     assert fresh(assets(newest, "workbook")[0]) == expected
 
@@ -143,7 +143,7 @@ def test_a_data_source_that_extends_another_is_not_live(newest: Handmade) -> Non
 
 
 def test_what_a_version_lacks_is_not_known(any_version: Handmade) -> None:
-    """Every version tells the freshness of an extract, and what stands beside it as far as it has the columns."""
+    """Every version has the freshness of an extract, and the other fields as far as it has the columns."""
     book = workbook(any_version, extracts_refreshed_at=at(3))
     task(any_version, book, state=1, consecutive_failure_count=5)
     (asset,) = assets(any_version, "workbook")
@@ -154,13 +154,13 @@ def test_what_a_version_lacks_is_not_known(any_version: Handmade) -> None:
 
 @pytest.mark.parametrize("connectable", [False, None])
 def test_a_data_source_inside_of_a_workbook_is_no_asset(newest: Handmade, connectable: object) -> None:
-    """Only what everybody may connect to is a published data source."""
+    """Only a data source that all may connect to is published."""
     source(newest, connectable=connectable, parent_workbook_id=7)
     assert assets(newest, "datasource") == []
 
 
 def test_a_data_source_that_does_not_say_is_published_when_it_has_no_workbook(newest: Handmade) -> None:
-    """Without the word, the absence of a parent tells."""
+    """Without the field, the absence of a parent decides."""
     source(newest, connectable=None)
     assert len(assets(newest, "datasource")) == 1
 

@@ -18,13 +18,13 @@ def assets(*uses: str | None) -> pa.Table:
 
 
 def test_each_source_has_its_workbooks() -> None:
-    """By position, in order; what uses nothing is nowhere, and what nobody uses is not there."""
+    """By position, in order; an asset that uses none, and one that no other uses, are absent."""
     both = TAG_SEPARATOR.join(("d1", "d2"))
     assert downstream(assets(None, "d2", both, None, "d1", "d2")) == {"d2": [1, 2, 5], "d1": [2, 4]}
 
 
 def test_nothing_is_used() -> None:
-    """No assets, or none that uses a source: nobody is downstream of anything."""
+    """No assets, or none that uses a source: none is downstream of any."""
     assert downstream(assets()) == downstream(assets(None, None)) == {}
     assert downstream(ARROW_SCHEMA.empty_table()) == {}
 

@@ -1,4 +1,4 @@
-"""Whether what was promised of an asset is kept."""
+"""Whether an asset meets its SLA."""
 
 import random
 from collections.abc import Mapping
@@ -17,22 +17,22 @@ from tests.collectors.assets.test_metrics import NOON, assets
 from tests.collectors.repositories import SITES, samples
 
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
-PROMISED: SlaLookup = lambda _: (12.0, 24.0)  # noqa: E731
+SLA: SlaLookup = lambda _: (12.0, 24.0)  # noqa: E731
 
 
-def judged(*rows: Mapping[str, Any], by: SlaLookup = PROMISED, now: float = NOON) -> list[dict[str, Any]]:
-    """Judge assets at noon, of which a warning is promised after 12 hours, the critical after 24."""
+def judged(*rows: Mapping[str, Any], by: SlaLookup = SLA, now: float = NOON) -> list[dict[str, Any]]:
+    """Judge assets at noon, with an SLA of 12 hours (warning) and 24 (critical)."""
     found: list[dict[str, Any]] = judge(assets(*rows), by, now).to_pylist()
     return found
 
 
 def refreshed(hours: float, **values: object) -> dict[str, object]:
-    """Return what makes an asset whose data was refreshed so many hours before noon."""
+    """Return the columns of an asset whose data was refreshed so many hours before noon."""
     return {"last_refresh_at": AT - timedelta(hours=hours), **values}
 
 
 def test_the_columns_of_the_notebook_come_first() -> None:
-    """Readers of the older table find its nine columns in their order, and what is added behind them."""
+    """Readers of the older table find its nine columns in their order, and new ones behind them."""
     assert SCHEMA.names == [
         "asset_type",
         "asset_id",
@@ -48,12 +48,12 @@ def test_the_columns_of_the_notebook_come_first() -> None:
         "sla_hours",
         "freshness_source",
     ]
-    assert judge(assets(refreshed(1)), PROMISED, NOON).schema == SCHEMA
-    assert judge(assets(), PROMISED, NOON).schema == SCHEMA
+    assert judge(assets(refreshed(1)), SLA, NOON).schema == SCHEMA
+    assert judge(assets(), SLA, NOON).schema == SCHEMA
 
 
 def test_all_that_is_known_of_an_asset_is_in_its_row() -> None:
-    """Each column from its place, hours to the second, the promise that is critical."""
+    """Each column from its place, hours to the second, the critical SLA."""
     row = refreshed(30, owner_id="luid-9", site="marketing", freshness_source="metadata", content_owner="jo")
     assert judged(row) == [
         {
@@ -87,25 +87,25 @@ def test_all_that_is_known_of_an_asset_is_in_its_row() -> None:
     ],
 )
 def test_stale_is_what_is_older_than_the_promise(hours: float, status: str) -> None:
-    """What is exactly as old as was promised keeps the promise; what is refreshed ahead of our clock is fresh."""
+    """Data exactly as old as the SLA meets it; a refresh ahead of our clock is fresh."""
     (row,) = judged(refreshed(hours))
     assert row["status"] == status
     assert row["hours_since_refresh"] == pytest.approx(max(hours, 0), abs=1e-8)
 
 
 def test_live_content_is_never_stale() -> None:
-    """It has neither refresh, hours nor promise, whatever else is said of it."""
+    """It has neither refresh, hours nor SLA, with any other fields."""
     (row,) = judged(refreshed(10_000, connection="live"))
     assert row["status"] == "Live"
     assert (row["last_refresh_utc"], row["hours_since_refresh"], row["sla_hours"]) == (None, None, None)
 
 
 def test_what_nobody_knows_is_unknown() -> None:
-    """Without a time, or with one that is none, there are no hours; the promise stands."""
+    """Without a time, or with an invalid one, there are no hours; the SLA stands."""
     endless = pa.array([2**63 - 1], pa.int64()).cast(pa.timestamp("us"))
     table = assets({})
     table = table.set_column(table.column_names.index("last_refresh_at"), "last_refresh_at", endless)
-    for (row,) in (judged({}), judge(table, PROMISED, NOON).to_pylist()):
+    for (row,) in (judged({}), judge(table, SLA, NOON).to_pylist()):
         assert row["status"] == "Unknown"
         assert (row["last_refresh_utc"], row["hours_since_refresh"], row["sla_hours"]) == (None, None, 24.0)
 
@@ -149,7 +149,7 @@ def test_the_rules_of_the_configuration_are_obeyed() -> None:
 
 
 def test_the_audit_agrees_with_the_metrics() -> None:
-    """Of every asset hours and promise are those of the samples, and the status is what these two make it."""
+    """Of every asset hours and SLA are those of the samples, and the status follows from these two."""
     chance = random.Random(4)
     rows = [
         {
@@ -176,7 +176,7 @@ def test_the_audit_agrees_with_the_metrics() -> None:
 
 
 def test_microseconds_are_kept() -> None:
-    """The instant of the refresh is the one that was read, not what seconds in floating point make of it."""
+    """The instant of the refresh is the one that was read, not one recomputed from seconds in floating point."""
     at = datetime(2025, 11, 19, 6, 0, 0, 123457)  # noqa: DTZ001
     (row,) = judged({"last_refresh_at": at}, now=NOON + 0.25)
     assert row["last_refresh_utc"] == at

@@ -1,4 +1,4 @@
-"""What stands around an asset: its tasks, its project, its owner and its tags."""
+"""The context of an asset: its tasks, its project, its owner and its tags."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_of_several_tasks_the_worst_counts(newest: Handmade) -> None:
 
 
 def test_a_task_that_is_switched_off_is_not_suspended(newest: Handmade) -> None:
-    """Tableau suspends, people switch off."""
+    """Tableau suspends, users switch off."""
     task(newest, workbook(newest), state=2)
     assert assets(newest, "workbook")[0]["suspended"] is False
 
@@ -74,7 +74,7 @@ OF_TASKS = ("next_refresh_at", "consecutive_failures", "suspended", "task_ids")
 
 
 def of_tasks(repository: Handmade, kind: str) -> list[Any]:
-    """Return what the tasks of the only asset of a type come to."""
+    """Return the state of the tasks of the only asset of a type."""
     (asset,) = assets(repository, kind)
     return [asset[name] for name in OF_TASKS]
 
@@ -115,7 +115,7 @@ def test_a_task_may_name_the_flow_itself(any_version: Handmade) -> None:
 
 
 def test_a_specification_that_is_not_there_says_nothing(newest: Handmade) -> None:
-    """Its task belongs to no flow, and the flows are not said to have none."""
+    """Its task belongs to no flow, and no flow is marked as having none."""
     flow_task(newest, flow(newest))
     workbook(newest)
     assert of_tasks(newest, "flow") == [None] * 4
@@ -123,7 +123,7 @@ def test_a_specification_that_is_not_there_says_nothing(newest: Handmade) -> Non
 
 
 def test_a_repository_without_any_task_says_nothing_of_tasks(newest: Handmade) -> None:
-    """A table that cannot be read looks the same: that an asset has no task is said where others have one."""
+    """An unreadable table looks the same: an asset is marked as having no task only where others have one."""
     workbook(newest)
     assert assets(newest, "workbook")[0]["tasks_known"] is False
 
@@ -136,7 +136,7 @@ def link(repository: Handmade, linked: int, *tasks: int) -> None:
 
 @pytest.mark.parametrize("trigger", [True, False], ids=["triggered", "its own task"])
 def test_a_step_of_a_linked_task_runs_by_the_schedule_of_that(newest: Handmade, *, trigger: bool) -> None:
-    """A step has no schedule; what starts the linked task has one."""
+    """A step has no schedule; the start of the linked task has one."""
     linked = newest.add("linked_tasks", site_id=1)
     step = task(newest, workbook(newest))
     run = flow_task(newest, run_spec(newest, flow(newest)))
@@ -151,7 +151,7 @@ def test_a_step_of_a_linked_task_runs_by_the_schedule_of_that(newest: Handmade, 
 
 @pytest.mark.parametrize("unlike", [{"active": False}, {"state": 1}, {"schedule_id": None}], ids=str)
 def test_a_linked_task_that_nothing_starts_has_no_next_run(newest: Handmade, unlike: dict[str, object]) -> None:
-    """What starts it is switched off, suspended or without a schedule."""
+    """The task that starts it is switched off, suspended or without a schedule."""
     linked = newest.add("linked_tasks", site_id=1)
     link(newest, linked, task(newest, workbook(newest)))
     task(newest, linked, **{"obj_type": "LinkedTask", "schedule_id": schedule(newest, at(21)), **unlike})
@@ -220,7 +220,7 @@ def owner(repository: Handmade, **values: object) -> None:
 
 
 def test_the_owner_has_a_name_and_an_address(any_version: Handmade) -> None:
-    """Every version tells both, of every type of asset."""
+    """Every version has both, of every type of asset."""
     owner(any_version, name="jo", friendly_name="Jo O'Hara", email="jo@example.com")
     for add in (workbook, source, flow):
         add(any_version, owner_id=80)
@@ -262,7 +262,7 @@ def test_what_is_no_asset_is_not_used(newest: Handmade, unlike: dict[str, object
 
 
 def test_tags_are_those_of_the_asset(any_version: Handmade) -> None:
-    """In order, told apart, and none of an asset of another type with the same number."""
+    """In order, distinct, and none of an asset of another type with the same number."""
     book = workbook(any_version)
     for name, kind in (("no sla", "Workbook"), ("a, b\nc", "workbook"), ("other", "Datasource")):
         tag = any_version.add("tags", name=name)

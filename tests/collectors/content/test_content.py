@@ -1,4 +1,4 @@
-"""What stands on each site."""
+"""The content of each site."""
 
 from collections import Counter
 from typing import Any
@@ -23,7 +23,7 @@ TABLES = {
 }
 
 
-def shown(row: type, repository: Handmade, family: str = "tableau_content") -> Samples:
+def published(row: type, repository: Handmade, family: str = "tableau_content") -> Samples:
     """Return the samples of one type of content that is above zero."""
     state = STATES[row]
     with_rows = read(repository.parameters(), state)
@@ -31,7 +31,7 @@ def shown(row: type, repository: Handmade, family: str = "tableau_content") -> S
 
 
 def hidden(version: str, row: dict[str, object]) -> bool:
-    """Say whether content of the company is deleted or archived, or private before there were private workbooks."""
+    """Return whether content of the company is deleted or archived, or private before there were private workbooks."""
     private = bool(row.get("is_private")) and version == "2019.3"
     return bool(row.get("is_deleted")) or row.get("state") == "archived" or private
 
@@ -62,7 +62,7 @@ def test_a_company_is_counted(simulation: Simulation, row: type) -> None:
 
 @pytest.mark.parametrize("row", [Site, Project, Workbook, View, Datasource])
 def test_the_views_tell_the_same_names(simulation: Simulation, row: type) -> None:
-    """What the tableau user reads differs in what the views lack, not in what they have; ids are unique."""
+    """The tableau user lacks only columns that the views lack; ids are unique."""
     state = STATES[row]
     tables, views = (read(simulation.parameters(role), state).to_pylist() for role in ("readonly", "tableau"))
     if row is Datasource:
@@ -134,10 +134,10 @@ def test_before_2021_an_extract_is_where_its_owner_is(oldest: Handmade) -> None:
     ],
 )
 def test_only_published_data_sources_count(newest: Handmade, values: dict[str, Any], counted: bool) -> None:
-    """Those inside of a workbook are kept, and not counted."""
+    """Those inside of a workbook are retained, and not counted."""
     newest.add("datasources", name="x", site_id=1, **values)
     assert len(newest.read(STATES[Datasource])) == 1
-    assert shown(Datasource, newest) == ({("default", "datasource"): 1} if counted else {})
+    assert published(Datasource, newest) == ({("default", "datasource"): 1} if counted else {})
 
 
 def test_a_data_source_with_two_connections_is_one(newest: Handmade) -> None:
@@ -149,7 +149,7 @@ def test_a_data_source_with_two_connections_is_one(newest: Handmade) -> None:
 
 
 def test_a_size_that_is_not_known_is_absent(newest: Handmade) -> None:
-    """A site with content of unknown size shows what is known; with nothing known, nothing; without content, 0."""
+    """A site with content of unknown size has the sum of the known; with none known, nothing; without content, 0."""
     newest.add("workbooks", name="x", site_id=1, size=None)
     newest.add("workbooks", name="y", site_id=2, size=None)
     newest.add("workbooks", name="z", site_id=2, size=7)
@@ -181,10 +181,10 @@ def test_a_project_has_its_whole_path(newest: Handmade) -> None:
 
 
 def test_a_deleted_workbook_is_kept_and_not_counted(newest: Handmade) -> None:
-    """The history goes on telling its name."""
+    """The history retains its name."""
     newest.add("workbooks", name="x", site_id=1, is_deleted=True, created_at=at(1))
     assert [row["name"] for row in newest.read(STATES[Workbook])] == ["x"]
-    assert shown(Workbook, newest) == {}
+    assert published(Workbook, newest) == {}
 
 
 SERVERS = {
@@ -203,7 +203,7 @@ SERVERS = {
 
 @pytest.mark.parametrize("address", [*SERVERS, None])
 def test_a_server_is_kept_without_credentials(newest: Handmade, address: str | None) -> None:
-    """Neither user info nor parameters are read: of a doubtful address less is kept."""
+    """Neither user info nor parameters are read: of a doubtful address less is retained."""
     newest.add("data_connections", owner_type="Workbook", owner_id=1, server=address, username="etl")
     (row,) = newest.read(STATES[DataConnection])
     assert row["server"] == (None if address is None else SERVERS[address])
@@ -224,7 +224,7 @@ def test_the_connections_of_a_company(simulation: Simulation) -> None:
 
 
 def test_the_columns_of_a_data_source(simulation: Simulation) -> None:
-    """What the text files have of it is read in each version."""
+    """The columns of the text files are read in each version."""
     expected = {row["id"]: row for row in simulation.company.tables["datasources"]}
     kept = "description document_version revision is_hierarchical incrementable_extracts refreshable_extracts"
     names = f"{kept} table_name content_version lock_version".split()

@@ -1,4 +1,4 @@
-"""How often workbooks and views were opened, asked of a history made for the question."""
+"""Opens of workbooks and views, from a history made for the query."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -42,7 +42,7 @@ def load(history: duckdb.DuckDBPyConnection, days: int, site: int, view: str, lo
 
 
 def ask(history: duckdb.DuckDBPyConnection, question: str, state: str) -> dict[Any, tuple[Any, ...]]:
-    """Return what is recalled by LUID: loads over 7, 30 and 90 days, and the last day."""
+    """Return the rows by LUID: loads over 7, 30 and 90 days, and the last day."""
     history.execute(f"CREATE OR REPLACE VIEW state AS {state}")
     rows = history.sql(question, params={"now": NOW}).to_arrow_table().to_pylist()
     return {row["asset_id"]: (row["loads_7d"], row["loads_30d"], row["loads_90d"], row["last_day"]) for row in rows}

@@ -1,7 +1,7 @@
 """Draws the pictures of docs/images/: ``make pictures``. For those who change a dashboard; no test needs it.
 
 The committed JSON, the answers of a real Prometheus on the demo, Grafana's published components (from npm), a real
-browser. What is drawn is not Grafana itself, and each picture says so. Takes some ten minutes, npm, chromium and
+browser. They are not drawn by Grafana itself, as each picture notes. Needs some ten minutes, npm, chromium and
 pngquant.
 """
 
@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.grafana.boards import ROOT
-from tests.grafana.pictures.answers import collected
+from tests.grafana.dashboards import ROOT
+from tests.grafana.pictures.query_results import collected
 from tests.support.components import require
 
 HERE = Path(__file__).parent
@@ -30,7 +30,7 @@ PAGE = """<html><head><meta charset="utf-8"><style>{style}</style><link rel="sty
 
 
 def bundled(folder: Path) -> None:
-    """Build what draws: ``drawn.js`` and ``drawn.css``."""
+    """Build the renderer: ``drawn.js`` and ``drawn.css``."""
     for name in ("package.json", "draw.tsx"):
         shutil.copy(HERE / name, folder)
     subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True)
@@ -50,7 +50,7 @@ def pages(folder: Path, found: dict[str, Any]) -> dict[str, Path]:
 
 
 def shot(written: dict[str, Path]) -> None:
-    """Take the picture of each page."""
+    """Save the picture of each page."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -62,7 +62,7 @@ def shot(written: dict[str, Path]) -> None:
             drawn = page.locator("#drawn")
             box = drawn.bounding_box()
             assert box is not None
-            # What is out of sight is not drawn: the window becomes as high as the dashboard.
+            # Parts out of sight are not drawn: the window becomes as high as the dashboard.
             page.set_viewport_size({"width": WIDTH, "height": int(box["height"]) + 1})
             page.wait_for_timeout(2000)
             drawn.screenshot(path=str(IMAGES / f"dashboard-{name}.png"))

@@ -1,4 +1,4 @@
-"""An attempt to reach a repository that must fail, and what holds for every line about it."""
+"""An attempt to reach a repository that must fail, and the rules for every line about it."""
 
 from dataclasses import dataclass
 

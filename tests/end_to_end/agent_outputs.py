@@ -1,4 +1,4 @@
-"""Every place where something may come out of an agent: what it serves, what it stores, what its commands print."""
+"""Every output of an agent: its responses, its files, the output of its commands."""
 
 import gzip
 import os
@@ -20,8 +20,8 @@ PAGES = ("/", "/assets", "/assets.csv", "/usage", "/usage.csv", "/-/healthy", "/
 _ASSET = re.compile(r'href="(/assets/[^"?#]+)"')
 
 
-def shown(agent: Agent) -> Iterator[tuple[str, bytes]]:
-    """Yield what the agent serves, each with where it is found: the pages, one of an asset, and every exposition."""
+def served(agent: Agent) -> Iterator[tuple[str, bytes]]:
+    """Yield the agent's responses, each with its path: the pages, one of an asset, and every exposition."""
     with httpx.Client(base_url=agent.url, auth=agent.user, timeout=PATIENCE_SECONDS) as client:
         for path in PAGES:
             yield path, client.get(path).content

@@ -1,4 +1,4 @@
-"""Peers that repeat what nobody may repeat: a PostgreSQL and a Tableau that quote, and somebody else in their place."""
+"""Peers that quote secrets: a PostgreSQL and a Tableau, and another server in their place."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ _SSL, _GSS = 80_877_103, 80_877_104
 
 
 class Postgres:
-    """Speaks as PostgreSQL does; it refuses the password, or every statement, in words of our choice."""
+    """A server of PostgreSQL's protocol that refuses the password, or every statement, with a given message."""
 
     def __init__(self, text: str, *, at_login: bool) -> None:
         self.refusals = 0
@@ -67,8 +67,8 @@ class Postgres:
         _body(read)
 
     def _fields(self, severity: str, state: str) -> bytes:
-        said = {"S": severity, "V": severity, "C": state, "M": f"authentication failed: {self._text}", "D": self._text}
-        return b"".join(f"{key}{value}\0".encode() for key, value in said.items()) + b"\0"
+        quote = {"S": severity, "V": severity, "C": state, "M": f"authentication failed: {self._text}", "D": self._text}
+        return b"".join(f"{key}{value}\0".encode() for key, value in quote.items()) + b"\0"
 
 
 def _body(read: Callable[[int], bytes]) -> bytes:
@@ -103,7 +103,7 @@ def greeter(greeting: bytes) -> Iterator[str]:
 
 def on(part: str, answer: Answer) -> Override:
     """Answer so where the path has this part."""
-    return lambda asked: answer if part in asked.path else None
+    return lambda received: answer if part in received.path else None
 
 
 def as_tableau(text: str, status: int = 401, code: str = "401001") -> Answer:

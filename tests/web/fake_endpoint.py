@@ -1,4 +1,4 @@
-"""An endpoint that answers what it is told, and a client that shows the very bytes of an answer."""
+"""An endpoint with given answers, and a client that returns the very bytes of an answer."""
 
 import asyncio
 import gzip
@@ -47,7 +47,7 @@ class FakeRendering:
 
 
 def a_status() -> Status:
-    """Return a status in which every field says something."""
+    """Return a status in which every field has a value."""
     return Status(
         version="0.1.0",
         now=NOW,
@@ -80,11 +80,11 @@ def a_status() -> Status:
 
 @dataclass
 class FakeEndpoint:
-    """What the application is asked to serve, under the control of a test."""
+    """The endpoint that the application serves, under the control of a test."""
 
     is_ready: bool = True
     fault: ConfigurationError | None = None
-    shown: Status = field(default_factory=a_status)
+    rendered: Status = field(default_factory=a_status)
     pages_shown: PageData = field(default_factory=PageData)
     rendering: FakeRendering = field(default_factory=FakeRendering)
     collectors_known: Mapping[str, bool] = field(default_factory=dict)
@@ -98,23 +98,23 @@ class FakeEndpoint:
         return self.rendering
 
     def collectors(self) -> Mapping[str, bool]:
-        """Return what the test said."""
+        """Return the test's answer."""
         return self.collectors_known
 
     def ready(self) -> bool:
-        """Return what the test said."""
+        """Return the test's answer."""
         return self.is_ready
 
     def status(self) -> Status:
-        """Return what the test said."""
-        return self.shown
+        """Return the test's answer."""
+        return self.rendered
 
     def pages(self) -> PageData:
-        """Return what the test said."""
+        """Return the test's answer."""
         return self.pages_shown
 
     def reload(self) -> None:
-        """Count the reload, and fail where the test said so."""
+        """Count the reload, and fail where the test requires it."""
         self.reloads += 1
         if self.fault is not None:
             raise self.fault

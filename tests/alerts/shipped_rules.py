@@ -34,7 +34,7 @@ def seconds(span: str) -> int:
 
 @dataclass(frozen=True)
 class Case:
-    """One question of a test to promtool: what is said of which alert, and what should fire."""
+    """One case of a promtool test: the alert, and the alerts that should fire."""
 
     alert: str
     says: str
@@ -48,8 +48,8 @@ def cases() -> list[Case]:
     for path in TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
             alert, _, says = test["name"].partition(" ")
-            for asked in test["alert_rule_test"]:
-                expected = tuple(each["exp_labels"]["severity"] for each in asked["exp_alerts"])
-                assert asked["alertname"] == alert
+            for case_of in test["alert_rule_test"]:
+                expected = tuple(each["exp_labels"]["severity"] for each in case_of["exp_alerts"])
+                assert case_of["alertname"] == alert
                 found.append(Case(alert, says, expected))
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.demo.draft import Scale
 from exporter.demo.postgres import Postgres
-from tests.grafana.boards import ALL, BOARDS, EVERY, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, substituted
 from tests.grafana.scraped_demo import ScrapedDemo, scraped_demo
 from tests.support.components import require
 
@@ -22,7 +22,7 @@ ONE = """
 
 
 def collected(folder: Path, seconds: float) -> dict[str, Any]:
-    """Watch the demo for so long; return each dashboard with its answers by number of panel, and the times shown."""
+    """Watch the demo for so long; return each dashboard with its answers by number of panel, and the times drawn."""
     with (
         Postgres(bin_dir=require("postgres18")) as server,
         scraped_demo(server, folder, Scale(), days=3, a_day=7000, interval=INTERVAL_SECONDS) as watch,
@@ -34,7 +34,10 @@ def collected(folder: Path, seconds: float) -> dict[str, Any]:
         watch.values.update(ALL, __rate_interval="60s", __range=f"{int(until - since)}s")
         watch.values["asset_id"] = watch.answer(ONE)[0]["metric"]["asset_id"]
         return {
-            "answers": {asked.name: _answer(watch, asked.question, asked.target, since, until) for asked in EVERY},
+            "answers": {
+                panel_query.name: _answer(watch, panel_query.question, panel_query.target, since, until)
+                for panel_query in EVERY
+            },
             "boards": BOARDS,
             "since": since * 1000,
             "until": until * 1000,

@@ -1,4 +1,4 @@
-"""Mistakes right beside a secret: requests that are none, and sections of a configuration in which it is misplaced."""
+"""Malformed requests with a secret, and sections of a configuration in which a secret is misplaced."""
 
 import base64
 import socket
@@ -12,7 +12,7 @@ from tests.support.wait import PATIENCE_SECONDS
 
 
 def malformed(user: str, password: str) -> Iterator[bytes]:
-    """Yield requests with the right password, none of which is one that the agent knows."""
+    """Yield requests with the right password, none of which is valid."""
     pair = FORMS["a pair"](password)
     proof = f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}\r\n"
     head = f"HTTP/1.1\r\nHost: a\r\n{proof}Connection: close\r\n"
@@ -27,7 +27,7 @@ def malformed(user: str, password: str) -> Iterator[bytes]:
 
 
 def misplaced(values: Mapping[str, str]) -> dict[str, object]:
-    """Return sections in which each secret stands where it does not belong, and as what it is not."""
+    """Return sections in which each secret stands at a wrong key or with a wrong type."""
     repository, rest, alertmanager, publishing, activity = values.values()
     return {
         "repository": {
@@ -70,8 +70,8 @@ def misplaced(values: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def said(url: httpx.URL, request: bytes) -> bytes:
-    """Send bytes; return what comes until the end."""
+def exchange(url: httpx.URL, request: bytes) -> bytes:
+    """Send bytes; return the answer until its end."""
     answer = b""
     with socket.create_connection((url.host, url.port or 0), PATIENCE_SECONDS) as connection, suppress(OSError):
         connection.sendall(request)

@@ -2,8 +2,8 @@
 
 from exporter.demo.draft import Draft, slug
 from exporter.demo.names import DATABASES, ODD, SHEETS
-from exporter.demo.people import CANARY_KEYCHAIN
 from exporter.demo.rows import Row
+from exporter.demo.users import CANARY_KEYCHAIN
 
 
 def place(draft: Draft, row: Row, content_type: str) -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus would make of an exposition: parsed by prometheus_client, in either format."""
+"""An exposition as Prometheus reads it: parsed by prometheus_client, in either format."""
 
 from prometheus_client import parser
 from prometheus_client.metrics_core import Metric

@@ -1,4 +1,4 @@
-"""What nobody may find: people where the privacy options hide them."""
+"""Users stay hidden where the privacy options hide them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ import pytest
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
+from tests.end_to_end.agent_outputs import printed, served, stored
 from tests.end_to_end.conftest import ask
-from tests.end_to_end.places import printed, shown, stored
 from tests.end_to_end.scrapes import by_labels
 from tests.support.agent_process import Agent
 from tests.support.wait import PATIENCE_SECONDS
@@ -21,17 +21,17 @@ SYSTEM_ACCOUNTS = (1, 2)
 
 
 def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
-    """Run an agent for some polls; yield everything that it shows, writes and logs, each with where it is found."""
+    """Run an agent for some polls; yield all its responses, files and logs, each with its place."""
     agent.start()
     agent.polled()
-    yield from shown(agent)
+    yield from served(agent)
     yield "check", printed(agent, "check")
-    agent.kill()  # a write-ahead log, if there is one, is looked at too
+    agent.kill()  # a write-ahead log, if there is one, is searched too
     yield from stored(agent)
 
 
 def person_ids(simulation: Simulation) -> list[bytes]:
-    """Return the login, name and e-mail address of everybody; accounts of the system are nobody."""
+    """Return the login, name and e-mail address of every user; system accounts are none."""
     rows = ask(
         simulation,
         "SELECT name, friendly_name, email FROM system_users WHERE id <> ALL (%s)",
@@ -42,14 +42,14 @@ def person_ids(simulation: Simulation) -> list[bytes]:
 
 @pytest.mark.parametrize(("users", "addresses"), [("pseudonym", "truncated"), ("none", "none")])
 def test_people_are_hidden(users: str, addresses: str, repository: Simulation, agents: Callable[..., Agent]) -> None:
-    """Nobody's login, name, e-mail address or network address is found, and the active people are still counted."""
+    """No user's login, name, e-mail address or network address is found, and the active users are still counted."""
     agent = agents(repository.parameters(), PRIVACY__USERS=users, PRIVACY__ADDRESSES=addresses, LOG__LEVEL="debug")
-    people = person_ids(repository)
-    assert len(people) > 100
+    users_of = person_ids(repository)
+    assert len(users_of) > 100
     found = {}
     for place, content in watched(agent):
-        traces = [person for person in people if person in content]
-        # In the file itself one text stands right behind the other: a network and a digit look like an address.
+        traces = [person for person in users_of if person in content]
+        # In the file itself one text stands right behind the other: a network and a digit resemble an address.
         traces += FULL_ADDRESS.findall(content) if place != agent.history.name else []
         if traces:
             found[place] = traces[:5]
@@ -60,54 +60,56 @@ def test_people_are_hidden(users: str, addresses: str, repository: Simulation, a
     assert users == "none" or seen[1] > newest
 
 
-def told_by_nobody(agent: Agent) -> Iterator[tuple[str, bytes]]:
-    """Yield what displayed names and addresses have no business in, whatever the privacy options: all but the file."""
+def published_nowhere(agent: Agent) -> Iterator[tuple[str, bytes]]:
+    """Yield the outputs that never have displayed names and addresses, under any privacy options: all but the file."""
     agent.start()
     agent.polled()
-    yield from shown(agent)
+    yield from served(agent)
     yield "check", printed(agent, "check")
     agent.kill()
     yield "log", agent.log.read_bytes()
 
 
 def names_and_addresses(simulation: Simulation) -> list[bytes]:
-    """Return the displayed name and the e-mail address of everybody; accounts of the system are nobody."""
+    """Return the displayed name and the e-mail address of every user; system accounts are none."""
     rows = ask(simulation, "SELECT friendly_name, email FROM system_users WHERE id <> ALL (%s)", list(SYSTEM_ACCOUNTS))
     return [text.encode() for row in rows for text in row]
 
 
 def test_names_and_addresses_are_for_notifications_alone(repository: Simulation, agents: Callable[..., Agent]) -> None:
-    """Also where people are called by their names, no displayed name and no address is in metrics, pages or logs."""
+    """Also with login names published, no displayed name and no address is in metrics, pages or logs."""
     agent = agents(repository.parameters(), LOG__LEVEL="debug")
-    people = names_and_addresses(repository)
-    assert len(people) > 100
+    users_of = names_and_addresses(repository)
+    assert len(users_of) > 100
     found = {
-        place: traces for place, content in told_by_nobody(agent) if (traces := [p for p in people if p in content])
+        place: traces
+        for place, content in published_nowhere(agent)
+        if (traces := [p for p in users_of if p in content])
     }
     assert found == {}
 
 
 @pytest.mark.parametrize("users", ["name", "pseudonym", "none"])
 def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_path: Path) -> None:
-    """What comes over REST is told by nobody either, and never stands in the file; hidden are the login names too."""
+    """Users from REST are not published either, and never stored; the login names are hidden too."""
     rest = {"REST__POLL_INTERVAL": "1s", "PRIVACY__USERS": users, "LOG__LEVEL": "debug"}
-    people = names_and_addresses(repository) if users == "name" else person_ids(repository)
+    users_of = names_and_addresses(repository) if users == "name" else person_ids(repository)
     ((token, value),) = TOKENS.items()
     with TableauServer(Estate.of(repository.company).plain()) as tableau:
         keys = {"REST__URL": tableau.url, "REST__TOKEN_NAME": token, "REST__TOKEN_VALUE": value}
         with Agent(tmp_path, None, **keys, **rest) as agent:
             agent.until(lambda: agent.value("tableau_collector_success", collector="assets") == 1, "a poll")
             owners = by_labels(agent.metrics("tableau_asset_info"), "tableau_asset_info", "content_owner")
-            everything = [*shown(agent)]
+            everything = [*served(agent)]
             agent.kill()
             everything += stored(agent)
     assert all(owner for (owner,) in owners) == (users != "none")
     assert tableau.requests["users"] > 0
-    assert {place: traces for place, content in everything if (traces := [p for p in people if p in content])} == {}
+    assert {place: traces for place, content in everything if (traces := [p for p in users_of if p in content])} == {}
 
 
 def test_people_stay_hidden_after_a_reload(changing: Simulation, agents: Callable[..., Agent]) -> None:
-    """A reload goes on with the same pseudonyms: nobody is named, and nobody is counted for two."""
+    """A reload goes on with the same pseudonyms: no user is named, and none is counted twice."""
     agent = agents(changing.parameters(), PRIVACY__USERS="pseudonym").start()
     agent.polled()
     person = "SELECT DISTINCT person FROM last_seen ORDER BY ALL"

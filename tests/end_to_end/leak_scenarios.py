@@ -1,4 +1,4 @@
-"""What may happen to secrets: whom the agent meets in each situation, and what they repeat of what they are sent."""
+"""Scenarios for secrets: the agent's peers in each, and what they quote of the requests."""
 
 import re
 import ssl
@@ -10,14 +10,14 @@ from xml.sax.saxutils import escape
 import trustme
 
 from tests.end_to_end.canaries import FORMS, Canary
-from tests.end_to_end.quoting import Postgres, as_tableau, greeter, on
+from tests.end_to_end.quoting_peers import Postgres, as_tableau, greeter, on
 from tests.rest.tableau import Answer, Override, Tableau
-from tests.rest.tableau import Asked as AskedOfTableau
+from tests.rest.tableau import ReceivedRequest as AskedOfTableau
 from tests.support.raw_server import Answer as ToAlertmanager
-from tests.support.raw_server import Asked, RawServer, raw, reply, reset
+from tests.support.raw_server import RawServer, ReceivedRequest, raw, reply, reset
 
-NOBODY = "127.0.0.1:1"
-"""Where nobody listens."""
+NO_PEERS = "127.0.0.1:1"
+"""An address without a listener."""
 ACTIVITY = Canary("activity_log.token_value")
 """The token of Tableau Cloud Manager."""
 PUBLISHER, PUBLISHING = "publisher", Canary("exports.publish.token_value")
@@ -28,17 +28,17 @@ PUBLISHER, PUBLISHING = "publisher", Canary("exports.publish.token_value")
 class Peers:
     """Where the sources, the Alertmanager and the proxies are."""
 
-    repository: str = NOBODY
+    repository: str = NO_PEERS
     sslmode: str = "disable"
-    rest: str = f"http://{NOBODY}"
-    alertmanager: str = f"http://{NOBODY}"
+    rest: str = f"http://{NO_PEERS}"
+    alertmanager: str = f"http://{NO_PEERS}"
     proxies: dict[str, str] = field(default_factory=dict)
-    asked: Callable[[], bool] = lambda: True
-    """Whether everybody has been asked for what they quote."""
-    notifications: Callable[[], Sequence[Asked]] = tuple
-    """What an Alertmanager was sent, and may send on to anybody."""
+    received: Callable[[], bool] = lambda: True
+    """Whether every peer was requested for its quotes."""
+    notifications: Callable[[], Sequence[ReceivedRequest]] = tuple
+    """The messages of an Alertmanager, which it may forward."""
     issued: Callable[[], set[str]] = set
-    """What was made of the secrets while they were used: sessions, and what was signed with them."""
+    """Secrets derived while they were used: sessions and signatures."""
     database: str = "workgroup"
     forgets_files: bool = False
     """Whether the files of the secrets go away while the agent runs."""
@@ -46,7 +46,7 @@ class Peers:
 
 @dataclass(frozen=True)
 class Secrets:
-    """The canaries of a configuration, by what they are shown to."""
+    """The canaries of a configuration, by their receivers."""
 
     repository: Canary
     rest: Canary
@@ -54,18 +54,18 @@ class Secrets:
     proxy: Canary
 
 
-Situation = Callable[[Secrets], AbstractContextManager[Peers]]
+Scenario = Callable[[Secrets], AbstractContextManager[Peers]]
 
 
 @contextmanager
-def nobody(_: Secrets) -> Iterator[Peers]:
+def no_peers(_: Secrets) -> Iterator[Peers]:
     """Every connection is refused."""
     yield Peers()
 
 
 @contextmanager
-def plain_speakers(_: Secrets) -> Iterator[Peers]:
-    """TLS is asked of those who do not speak it."""
+def without_tls(_: Secrets) -> Iterator[Peers]:
+    """TLS is required of peers without TLS."""
     with greeter(b"N") as repository, RawServer(reply()) as other:
         secure = other.url.replace("http:", "https:")
         yield Peers(repository, "verify-full", secure, secure)
@@ -73,39 +73,39 @@ def plain_speakers(_: Secrets) -> Iterator[Peers]:
 
 @contextmanager
 def untrusted(_: Secrets) -> Iterator[Peers]:
-    """The certificates are from nobody whom the agent trusts."""
+    """The certificates are from an authority that the agent does not trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     with RawServer(reply(), context) as other:
-        yield Peers(NOBODY, "require", other.url, other.url)
+        yield Peers(NO_PEERS, "require", other.url, other.url)
 
 
 @contextmanager
 def pages(secrets: Secrets) -> Iterator[Peers]:
     """Web servers answer everywhere, with pages that quote."""
-    said = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value, ACTIVITY.value)
+    quote = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value, ACTIVITY.value)
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n"
-    with greeter(head + said.encode()) as repository, RawServer(reply(200, said)) as other:
+    with greeter(head + quote.encode()) as repository, RawServer(reply(200, quote)) as other:
         yield Peers(repository, "disable", other.url, other.url)
 
 
-def quoting(*forms: str) -> Situation:
+def quoting(*forms: str) -> Scenario:
     """The password, the token and what proves who notifies are refused in words that quote them, in these forms."""
 
     @contextmanager
-    def situation(secrets: Secrets) -> Iterator[Peers]:
+    def scenario(secrets: Secrets) -> Iterator[Peers]:
         rest = at_sign_in(secrets, lambda token: as_tableau(_text(token, forms)))
         with _peers(secrets, True, _text(secrets.repository, forms), (rest,), _refusal(secrets, forms, 401)) as peers:
             yield peers
 
-    return situation
+    return scenario
 
 
-def quoting_late(*forms: str) -> Situation:
-    """They are accepted, and quoted when something is asked for: in statements, lists and alerts."""
+def quoting_late(*forms: str) -> Scenario:
+    """They are accepted, and quoted in later answers: to statements, lists and alerts."""
 
     @contextmanager
-    def situation(secrets: Secrets) -> Iterator[Peers]:
+    def scenario(secrets: Secrets) -> Iterator[Peers]:
         text = _text(secrets.rest, forms)
         overrides = (
             on("/workbooks", as_tableau(text, 400, "400000")),
@@ -117,12 +117,12 @@ def quoting_late(*forms: str) -> Situation:
         with _peers(secrets, False, repository, overrides, _refusal(secrets, forms, 400)) as peers:
             yield peers
 
-    return situation
+    return scenario
 
 
 @contextmanager
 def redirects(secrets: Secrets) -> Iterator[Peers]:
-    """Everybody knows another place to ask at, whose address has the secrets in it."""
+    """Every peer redirects to an address that has the secrets in it."""
     secret = secrets.alertmanager
     address = f"https://{secret.halves[0]}:{FORMS['percent'](secret.value)}@{secret.halves[1]}.invalid/{secret.value}"
 
@@ -136,37 +136,37 @@ def redirects(secrets: Secrets) -> Iterator[Peers]:
         yield peers
 
 
-def cut(before: int) -> Situation:
+def cut(before: int) -> Scenario:
     """A long text comes before the secret, which so is where long texts are cut off."""
 
     @contextmanager
-    def situation(secrets: Secrets) -> Iterator[Peers]:
+    def scenario(secrets: Secrets) -> Iterator[Peers]:
         padding = "x" * before
         rest = at_sign_in(secrets, lambda token: as_tableau(padding + token.value))
-        said = _json(padding + secrets.alertmanager.value)
-        with _peers(secrets, True, padding + secrets.repository.value, (rest,), reply(400, said)) as peers:
+        quote = _json(padding + secrets.alertmanager.value)
+        with _peers(secrets, True, padding + secrets.repository.value, (rest,), reply(400, quote)) as peers:
             yield peers
 
-    return situation
+    return scenario
 
 
 @contextmanager
 def broken_off(secrets: Secrets) -> Iterator[Peers]:
     """Answers are none, or end in their midst, right behind a half of the secret."""
-    said = f"HTTP/1.1 200 {secrets.alertmanager.value}\r\n{secrets.alertmanager.value}"
+    quote = f"HTTP/1.1 200 {secrets.alertmanager.value}\r\n{secrets.alertmanager.value}"
     rest = at_sign_in(secrets, lambda token: Answer(token.value.partition("#")[0], missing=9))
-    with _peers(secrets, True, "", (rest,), reset(said.encode())) as peers:
+    with _peers(secrets, True, "", (rest,), reset(quote.encode())) as peers:
         yield peers
 
 
 @contextmanager
 def proxy(secrets: Secrets) -> Iterator[Peers]:
-    """A proxy refuses, and quotes in its answer what it was sent: by its status, a header and a page."""
+    """A proxy refuses, and quotes the request in its answer: by its status, a header and a page."""
     values = [one.value for one in (secrets.proxy, secrets.rest, secrets.alertmanager, ACTIVITY)]
     forms = " ".join(form(value) for value in values for form in FORMS.values())
     head = f"HTTP/1.1 407 {FORMS['a pair'](values[0])} {values[0]}\r\nProxy-Authenticate: Basic realm={values[0]}\r\n"
-    with RawServer(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as stranger:
-        place = stranger.url.removeprefix("http://")
+    with RawServer(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as other_server:
+        place = other_server.url.removeprefix("http://")
         url = f"http://exporter:{FORMS['percent'](values[0])}@{place}"
         variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "ALL_PROXY": url}
         yield Peers(
@@ -174,7 +174,7 @@ def proxy(secrets: Secrets) -> Iterator[Peers]:
             alertmanager="https://alertmanager.invalid",
             proxies=variables,
             # A sign-in without TLS passes the proxy as well, with its token.
-            notifications=lambda: [asked for asked in stranger.asked if "/api/v2/" in asked.path],
+            notifications=lambda: [received for received in other_server.received if "/api/v2/" in received.path],
         )
 
 
@@ -200,9 +200,9 @@ def forgotten(_: Secrets) -> Iterator[Peers]:
     yield Peers(forgets_files=True)
 
 
-SITUATIONS: Mapping[str, Situation] = {
-    "nobody": nobody,
-    "plain speakers": plain_speakers,
+SCENARIOS: Mapping[str, Scenario] = {
+    "nobody": no_peers,
+    "plain speakers": without_tls,
     "untrusted": untrusted,
     "pages": pages,
     "quoting": quoting("plain", "in a path", "in a query"),
@@ -226,44 +226,44 @@ SITUATIONS: Mapping[str, Situation] = {
 def _peers(
     secrets: Secrets, at_login: bool, repository: str, rest: tuple[Override, ...], alertmanager: ToAlertmanager
 ) -> Iterator[Peers]:
-    """Everybody is there, and answers as told; a sign-in is accepted unless told otherwise."""
+    """Every peer is up, with the given answers; a sign-in is accepted by default."""
     with ExitStack() as stack:
         postgres = stack.enter_context(Postgres(repository, at_login=at_login))
         token = escape(secrets.rest.value, {'"': "&quot;"})
         tableau = stack.enter_context(Tableau(tokens={"agent": token}))
         stack.enter_context(tableau.doing(*rest))
-        stranger = stack.enter_context(RawServer(alertmanager))
+        other_server = stack.enter_context(RawServer(alertmanager))
 
-        def asked() -> bool:
-            notified = any(one.method == "POST" for one in stranger.asked)
+        def received() -> bool:
+            notified = any(one.method == "POST" for one in other_server.received)
             return bool(postgres.refusals and tableau.count("/auth/signin") and notified)
 
         yield Peers(
             postgres.place,
             "disable",
             tableau.url,
-            stranger.url,
-            asked=asked,
-            notifications=lambda: stranger.asked,
+            other_server.url,
+            received=received,
+            notifications=lambda: other_server.received,
             issued=lambda: issued(tableau),
         )
 
 
 def issued(tableau: Tableau) -> set[str]:
-    """Return the sessions of a Tableau, and the signatures that it was shown."""
-    found = {asked.headers.get("x-tableau-auth", "") for asked in tableau.asked}
-    for asked in tableau.asked:
-        found |= {signed.rpartition(".")[2] for signed in re.findall(r'jwt="([^"]+)"', asked.body.decode())}
+    """Return the sessions of a Tableau, and the signatures that it received."""
+    found = {received.headers.get("x-tableau-auth", "") for received in tableau.received}
+    for received in tableau.received:
+        found |= {signed.rpartition(".")[2] for signed in re.findall(r'jwt="([^"]+)"', received.body.decode())}
     return found - {""}
 
 
 def at_sign_in(secrets: Secrets, answer: Callable[[Canary], Answer]) -> Override:
-    """Answer a sign-in with what is made of the token that it brings: that of a publication, or the agent's."""
+    """Answer a sign-in with a text made of its token: that of a publication, or the agent's."""
 
-    def override(asked: AskedOfTableau) -> Answer | None:
-        if "/auth/signin" not in asked.path:
+    def override(received: AskedOfTableau) -> Answer | None:
+        if "/auth/signin" not in received.path:
             return None
-        return answer(PUBLISHING if PUBLISHER.encode() in asked.body else secrets.rest)
+        return answer(PUBLISHING if PUBLISHER.encode() in received.body else secrets.rest)
 
     return override
 

@@ -1,4 +1,4 @@
-"""An agent whose every secret is a canary, and what is done to it that might make it give one away."""
+"""An agent whose every secret is a canary, and the faults that might make it leak one."""
 
 import json
 import signal
@@ -11,10 +11,10 @@ from typing import Any, Self
 import bcrypt
 import httpx
 
+from tests.end_to_end.agent_outputs import printed, served, stored
 from tests.end_to_end.canaries import FORMS, Canary
-from tests.end_to_end.mistakes import malformed, misplaced, said
-from tests.end_to_end.places import printed, shown, stored
-from tests.end_to_end.situations import NOBODY, PUBLISHER, Peers, Secrets
+from tests.end_to_end.leak_scenarios import NO_PEERS, PUBLISHER, Peers, Secrets
+from tests.end_to_end.malformed_input import exchange, malformed, misplaced
 from tests.support.agent_process import Agent
 from tests.support.soak import LONG
 from tests.support.wait import PATIENCE_SECONDS
@@ -29,7 +29,7 @@ STORES = tuple(
 STORE = {
     "AWS_ACCESS_KEY_ID": "agent",
     "AWS_REGION": "eu-central-1",
-    "AWS_ENDPOINT_URL": f"http://{NOBODY}",
+    "AWS_ENDPOINT_URL": f"http://{NO_PEERS}",
     "AWS_ALLOW_HTTP": "true",
     "AWS_EC2_METADATA_DISABLED": "true",
     "AZURE_STORAGE_ACCOUNT_NAME": "agent",
@@ -38,7 +38,7 @@ OF_PEERS = (("check", "--send-test-alert"), ("audit", "--format=json"))
 OF_THE_AGENT = (("check",), ("run", "--config.check"), ("healthcheck",), ("history", "verify"))
 
 
-# The environment has precedence over the file: here the file says everything about the repository.
+# The environment has precedence over the file: here the file sets everything of the repository.
 NOTHING = {"REPOSITORY__POLL_INTERVAL": "", "REPOSITORY__EXACT_INTERVAL": ""}
 COMPANIONS: Mapping[str, Mapping[str, str]] = {
     "rest.token_value": {"token_name": "agent"},
@@ -46,17 +46,17 @@ COMPANIONS: Mapping[str, Mapping[str, str]] = {
     "alertmanager.basic_auth.password": {"username": "exporter"},
     "exports.publish.token_value": {"project": "default", "name": "requests", "token_name": PUBLISHER},
 }
-"""What else a section needs."""
+"""Other keys that a section needs."""
 
 
 def exports() -> Iterator[Sequence[str]]:
-    """Yield commands that export to where nobody can write, with a secret in the address."""
+    """Yield commands that export to an unwritable target, with a secret in the address."""
     secret = FORMS["percent"](PROXY.value)
     for target in (
         f"s3://KEY:{secret}@bucket/table",
         f"az://container/table?sv=2025&sig={secret}",
         f"s3://KEY:{PROXY.value}@bucket/table",
-        f"http://agent:{secret}@{NOBODY}/table#{secret}",
+        f"http://agent:{secret}@{NO_PEERS}/table#{secret}",
     ):
         yield "history", "export", "--format=delta", "--table=freshness_audit", "--output", target
 
@@ -76,7 +76,7 @@ class Variant:
 
     @property
     def secrets(self) -> Secrets:
-        """The same by what they are shown to."""
+        """The same by their receivers."""
         repository, rest, alertmanager, *_ = self.canaries.values()
         return Secrets(repository, rest, alertmanager, PROXY)
 
@@ -107,8 +107,8 @@ VARIANTS = {
 }
 
 
-class GuardedAgent:
-    """The agent among some peers; it may be looked at once."""
+class CanaryAgent:
+    """The agent among some peers; it may be run once."""
 
     def __init__(self, folder: Path, variant: Variant, peers: Peers) -> None:
         self._variant = variant
@@ -135,9 +135,9 @@ class GuardedAgent:
         self.agent.__exit__()
 
     def among_peers(self, *commands: Sequence[str]) -> Iterator[Place]:
-        """Run the agent among its peers; yield each place where something may come out, with what is found there.
+        """Run the agent among its peers; yield each output, with its content.
 
-        Further commands are run than those which ask the peers.
+        Commands that do not connect to the peers are run too.
         """
         agent = self.agent.start("--config.file", str(self.config))
         agent.until(self._tried, "every source was tried, and everybody has quoted")
@@ -145,19 +145,19 @@ class GuardedAgent:
             for path in self._files.iterdir():
                 path.unlink()
             agent.until(lambda: "_file: cannot be read" in agent.logged(), "the secrets are missed")
-        yield from shown(agent)
+        yield from served(agent)
         yield from self._all_printed(*OF_PEERS, *commands)
-        for asked in self._peers.notifications():
-            yield "a notification", asked.body
-        agent.kill()  # a write-ahead log, if there is one, is looked at too
+        for received in self._peers.notifications():
+            yield "a notification", received.body
+        agent.kill()  # a write-ahead log, if there is one, is searched too
         yield from stored(agent)
 
     def with_faults(self) -> Iterator[Place]:
-        """Ask the running agent what it cannot answer, and give it and the commands faulty files; yield as above."""
+        """Send invalid requests to the running agent, and invalid files to it and the commands; yield as above."""
         agent = self.agent.start("--config.file", str(self.config))
         commands = (("run",), ("check",))
         for number, request in enumerate(malformed(USER, WEB.value)):
-            yield f"the answer to malformed request {number}", said(httpx.URL(agent.url), request)
+            yield f"the answer to malformed request {number}", exchange(httpx.URL(agent.url), request)
         yield from self._all_printed(*OF_THE_AGENT)
         for number, (config, web) in enumerate(self._faulty()):
             self.config.write_text(config)
@@ -170,7 +170,7 @@ class GuardedAgent:
         yield from stored(agent)
 
     def leaks(self, places: Iterable[Place]) -> dict[str, list[str]]:
-        """Return by place the canaries that are found there, and what was made of them."""
+        """Return by output the canaries that are found there, and those derived from them."""
         canaries = [*self._variant.canaries.values(), WEB, PROXY, *STORES]
         found: dict[str, list[str]] = {}
         for place, content in places:
@@ -191,7 +191,7 @@ class GuardedAgent:
     def _tried(self) -> bool:
         url = f"{self.agent.url}/-/ready"
         ready = httpx.get(url, auth=self.agent.user, timeout=PATIENCE_SECONDS, verify=False)  # over HTTP: load no CA
-        return ready.status_code == httpx.codes.OK and self._peers.asked()
+        return ready.status_code == httpx.codes.OK and self._peers.received()
 
     def _printed(self, *arguments: str) -> bytes:
         return printed(self.agent, *arguments, "--config.file", str(self.config))

@@ -7,7 +7,7 @@ from exporter.demo.draft import Draft
 from exporter.demo.names import FIRST, LAST
 from exporter.demo.rows import Row
 
-CANARY_PASSWORD = "CANARY-hashed-password"  # noqa: S105 - the password of nobody, to be found nowhere downstream
+CANARY_PASSWORD = "CANARY-hashed-password"  # noqa: S105 - no user's password, never found downstream
 CANARY_SALT = "CANARY-salt"
 CANARY_KEYCHAIN = "CANARY-keychain"
 
@@ -46,7 +46,7 @@ SITE_ROLES = (
 )
 
 
-def people(draft: Draft) -> None:
+def add_users(draft: Draft) -> None:
     """Fill sites, site_roles, domains, system_users, users, groups and group_users."""
     for site in SITES:
         _site(draft, site)

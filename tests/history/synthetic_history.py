@@ -27,7 +27,7 @@ JOBS, REQUESTS, LOGINS = EVENTS
 LOOKUPS = Lookups({1: "default"}, pa.table({"user_id": pa.array([], pa.int64()), "person": pa.array([], pa.int64())}))
 
 
-class Past:
+class SyntheticHistory:
     """One history whose polls are made up."""
 
     def __init__(self, path: Path, retention: timedelta | None = None, privacy: Privacy | None = None) -> None:
@@ -83,7 +83,7 @@ def requests(first: int, count: int, at: datetime, completed: bool = True) -> pa
 
 
 def row(events: Events, **values: object) -> pa.Table:
-    """Return one row of a table of events; what is not given is NULL."""
+    """Return one row of a table of events; columns not given are NULL."""
     assert events.row is not None
     kinds = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us"), "BOOLEAN": pa.bool_()}
     return pa.table(

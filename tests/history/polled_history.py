@@ -1,4 +1,4 @@
-"""A history of some days that an agent polled every hour, and what its exposition had after each poll."""
+"""A history of some days that an agent polled every hour, with its exposition after each poll."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,16 +28,16 @@ from exporter.history.redaction import Privacy
 from exporter.history.transaction import PollLogRow, Transaction
 from exporter.metrics import Labels
 from tests.collectors.assets.test_metrics import assets
-from tests.exposition.reading import series
-from tests.history.past import JOBS, REQUESTS, row
+from tests.exposition.parsed import series
+from tests.history.synthetic_history import JOBS, REQUESTS, row
 
 BEGUN = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SITES = {1: "default", 2: "emea"}
 USERS = {user: (user + 1) // 2 if user < 11 else None for user in range(1, 13)}
-"""The person behind each user, who is on another site than the next; of the last two nobody knows."""
-PEOPLE = {user: person for user, person in USERS.items() if person is not None}
-LOOKUPS = Lookups(SITES, pa.table({"user_id": list(PEOPLE), "person": list(PEOPLE.values())}))
+"""The person behind each user, who is on another site than the next; of the last two it is unknown."""
+PERSONS = {user: person for user, person in USERS.items() if person is not None}
+LOOKUPS = Lookups(SITES, pa.table({"user_id": list(PERSONS), "person": list(PERSONS.values())}))
 COLLECTORS = {name: discover()[name] for name in ("http_requests", "background_jobs")}
 (STATE,) = ASSETS.states
 
@@ -47,8 +47,8 @@ Backfilled = dict[int, Live]
 
 
 @dataclass(frozen=True)
-class Lived:
-    """One history; ``live`` is what was exposed after the poll of each hour."""
+class PolledHistory:
+    """One history; ``live`` is the exposition after the poll of each hour."""
 
     path: Path
     live: Backfilled
@@ -59,19 +59,19 @@ class Lived:
         return HistoryFile(self.path, Limits(patience_seconds=0.0), lambda _: None)
 
 
-def live_on(path: Path, hours: int) -> Lived:
+def poll_hours(path: Path, hours: int) -> PolledHistory:
     """Poll for so many hours, at each full hour."""
-    living = _Living(path)
+    living = _HourlyPolls(path)
     for hour in range(1, hours + 1):
         living.poll(BEGUN + hour * HOUR)
-    return Lived(path, living.live)
+    return PolledHistory(path, living.live)
 
 
-class _Living:
+class _HourlyPolls:
     """An agent on a history."""
 
     def __init__(self, path: Path) -> None:
-        """Begin the history, which knows its sites and users."""
+        """Begin the history with its sites and users."""
         self.live: Backfilled = {}
         self.history = History(HistoryFile(path, Limits(patience_seconds=0.0)), COLLECTORS, Privacy())
         self.history.prepare(BEGUN)
@@ -91,13 +91,13 @@ class _Living:
         self._made = 0
 
     def poll(self, now: datetime) -> None:
-        """Archive what an hour brought, audit the assets, and remember what is exposed."""
+        """Archive an hour's rows, audit the assets, and record the exposition."""
         known = assets(*self._assets(now))
-        context = Context(SITES, _promises, now=now.timestamp())
+        context = Context(SITES, _slas, now=now.timestamp())
         with self.history.transaction(now) as transaction:
             self._requests(transaction, now)
             self._jobs(transaction, now)
-            transaction.audit(judge(known, _promises, now.timestamp()))
+            transaction.audit(judge(known, _slas, now.timestamp()))
             transaction.log(PollLogRow(now, "http_requests", "exact", 0.1, 1, 1, 0, "here"), Position("http_requests"))
         totals = self.history.totals
         blocks = [
@@ -180,7 +180,7 @@ def naive(instant: datetime) -> datetime:
 
 
 def is_backfilled(name: str) -> bool:
-    """Tell whether a series can be backfilled: the history does not keep when an asset becomes a warning."""
+    """Return whether a series can be backfilled: the history lacks when an asset becomes a warning."""
     family = re.sub(r"_(bucket|sum|count)$", "", name.partition("{")[0])
     return family in FAMILIES and 'severity="warning"' not in name
 
@@ -197,15 +197,15 @@ def backfilled(
     *,
     by_day: bool = False,
 ) -> Backfilled:
-    """Return what is written of a range, in one piece or day by day."""
+    """Return the backfill of a range, in one piece or day by day."""
     file = HistoryFile(path, Limits(patience_seconds=0.0), lambda _: None, read_only=True)
     parts = parts_of(names)
     steps = Steps.between(naive(since), naive(until), step_seconds)
     found: Backfilled = {}
-    with read_samples(file, parts, steps, extent(file, parts).newest, by_day=by_day) as past:
+    with read_samples(file, parts, steps, extent(file, parts).newest, by_day=by_day) as synthetic:
         for chunk in steps.days() if by_day else [steps]:
             for family in (family for part in parts for family in part.families):
-                for samples in past.samples(family, chunk):
+                for samples in synthetic.samples(family, chunk):
                     text = b"".join(lines(family, samples, Labels((), ()), step_seconds)).decode()
                     _add(found, text)
     return found
@@ -239,5 +239,5 @@ def _is_over(request: Mapping[str, Any], now: datetime) -> bool:
     return request["ended"] is not None and request["ended"] <= naive(now)
 
 
-def _promises(asset: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def _slas(asset: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return (12.0, 24.0) if asset["site"] == "default" else (2.0, None)

@@ -1,4 +1,4 @@
-"""PageData to look at: a small estate in which every text can be chosen, made by the very parts that the agent has."""
+"""PageData for tests: a small estate in which every text can be chosen, made by the agent's own parts."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +14,13 @@ from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
-from exporter.pagedata.builder import ASSETS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
+from exporter.pagedata.builder import ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
 from exporter.pagedata.query_results import HistoryAnswer, PageAnswers, usage_of
 from exporter.status import FiringAlert
-from tests.web.fakes import NOW
+from tests.web.fake_endpoint import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
-EVERYTHING = frozenset({ASSETS, REQUESTS, VIEWS, WORKBOOKS})
+EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS})
 HOURS = 8 * 24
 
 
@@ -80,8 +80,8 @@ def an_estate() -> list[dict[str, Any]]:
     ]
 
 
-def promises(_asset: Mapping[str, Any]) -> tuple[float, float]:
-    """Promise 12 and 24 hours of everything."""
+def slas(_asset: Mapping[str, Any]) -> tuple[float, float]:
+    """Return an SLA of 12 and 24 hours for every asset."""
     return 12.0, 24.0
 
 
@@ -90,7 +90,7 @@ def estate_and_blocks(
 ) -> tuple[pa.Table, Sequence[AnyBlock]]:
     """Return an estate as the assembly of assets gives it."""
     rows = pa.Table.from_pylist(list(an_estate() if estate is None else estate), schema=ARROW_SCHEMA)
-    return rows, expose(rows, Context({}, promises, now=NOW))
+    return rows, expose(rows, Context({}, slas, now=NOW))
 
 
 def some_pages(
@@ -99,12 +99,12 @@ def some_pages(
     watched: frozenset[str] = EVERYTHING,
     firing: Sequence[FiringAlert] | None = (),
     text: Callable[[str], str] = str,
-    told: bool = True,
+    reported: bool = True,
 ) -> PageData:
     """Return pages of an estate, with refreshes, use and alerts; ``text`` may change every name."""
     rows, blocks = estate_and_blocks(estate)
     answers = PageAnswers()
-    if told:
+    if reported:
         answers.set("assets", ASSETS, "repository", HistoryAnswer(refreshes(rows), NOW))
         answers.set(
             "content", WORKBOOKS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
@@ -112,15 +112,17 @@ def some_pages(
         answers.set(
             "content", VIEWS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
         )
-        answers.set_usage(usage_of(requests(), people(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400))
-    shown: list[AnyBlock] = [*blocks, *seen(text)]
+        answers.set_usage(
+            usage_of(requests(), users_by_hour(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400)
+        )
+    rendered: list[AnyBlock] = [*blocks, *seen(text)]
     return PageDataBuilder(
-        answers, lambda: firing if firing is None else tuple(firing), lambda _now: (rows, blocks) if told else None
-    ).build(NOW, watched, shown)
+        answers, lambda: firing if firing is None else tuple(firing), lambda _now: (rows, blocks) if reported else None
+    ).build(NOW, watched, rendered)
 
 
 def refreshes(rows: pa.Table) -> pa.Table:
-    """Return what the history recalls of refreshes: of each asset eight, one of them failed, one cancelled."""
+    """Return the history's refreshes: of each asset eight, one of them failed, one cancelled."""
     ids = [asset_id for asset_id in rows.column("asset_id").to_pylist() if asset_id]
     found = [
         {"asset_id": asset_id, "ended_at": NOW - hours * 3600, "seconds": seconds, "outcome": outcome}
@@ -138,7 +140,7 @@ def refreshes(rows: pa.Table) -> pa.Table:
 
 
 def workbooks(rows: pa.Table) -> pa.Table:
-    """Return what the history recalls of workbooks: the first are used most; of a few the last are not used at all."""
+    """Return the history's use of workbooks: the first are used most; of a few the last are not used at all."""
     used = 80 if rows.num_rows < 50 else 10_000
     pairs = zip(*(rows.column(name).to_pylist() for name in ("asset_type", "asset_id", "asset_name")), strict=True)
     found = [
@@ -181,8 +183,8 @@ def requests() -> pa.Table:
     )
 
 
-def people() -> pa.Table:
-    """Return the people of the same hours, half of whom are on both sites."""
+def users_by_hour() -> pa.Table:
+    """Return the active users of the same hours, half of whom are on both sites."""
     found = [
         {
             "hour": hour,
@@ -197,7 +199,7 @@ def people() -> pa.Table:
 
 
 def seen(text: Callable[[str], str]) -> Sequence[Block]:
-    """Return the blocks of active people: three, seen a minute, an hour and two days ago."""
+    """Return the blocks of active users: three, seen a minute, an hour and two days ago."""
     return active(
         np.array([text("default")] * 3, dtype=object),
         np.array([1, 2, 3]),

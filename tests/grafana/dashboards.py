@@ -18,7 +18,7 @@ TIMES = {"__rate_interval": "5m", "__range": "6h", "__interval": "1m"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class PanelQuery:
     """A question of a panel, as it stands in the file."""
 
     board: str
@@ -27,7 +27,7 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """The name that identifies it."""
         return f"{self.board}/{self.panel['title']}/{self.target['refId']}"
 
     @property
@@ -35,8 +35,8 @@ class Asked:
         """The expression with its variables."""
         return str(self.target["expr"])
 
-    def shown(self) -> set[str]:
-        """Return the labels that its panel shows: as columns of a table, or in the names of series."""
+    def rendered(self) -> set[str]:
+        """Return the labels on its panel: as columns of a table, or in the names of series."""
         if self.panel["type"] == "table":
             return set(columns(self.panel)) - {column for column in columns(self.panel) if column.startswith("Value")}
         return set(re.findall(r"{{(\w+)}}", self.target["legendFormat"]))
@@ -48,19 +48,19 @@ def panels(board: str) -> list[dict[str, Any]]:
 
 
 def columns(panel: Mapping[str, Any]) -> list[str]:
-    """Return the fields that a table shows, by their names before they get a heading."""
+    """Return the fields of a table, by their names before they get a heading."""
     (names,) = (
         each["options"]["include"]["names"] for each in panel["transformations"] if each["id"] == "filterFieldsByName"
     )
     return list(names)
 
 
-def asked() -> Iterator[Asked]:
+def query() -> Iterator[PanelQuery]:
     """Yield every question of every dashboard."""
     for board in BOARDS:
         for panel in panels(board):
             for target in panel["targets"]:
-                yield Asked(board, panel, target)
+                yield PanelQuery(board, panel, target)
 
 
 def substituted(question: str, values: Mapping[str, str]) -> str:
@@ -68,4 +68,4 @@ def substituted(question: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$(\w+)", lambda match: values[match[1]], question)
 
 
-EVERY = list(asked())
+EVERY = list(query())
