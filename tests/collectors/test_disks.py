@@ -66,6 +66,15 @@ def test_a_record_of_another_day_is_none(newest: Handmade, hours: int) -> None:
     assert published(newest)["used_bytes"] == {("node1", "/data"): 2}
 
 
+def test_the_last_records_alone_are_read(newest: Handmade) -> None:
+    """What is read of the table does not grow with it."""
+    now = utc_now()
+    record(newest, "node1", now, id=1)
+    record(newest, "node2", now, id=10_002)
+    record(newest, "node3", now, id=20_001)
+    assert {node for node, _ in published(newest)["used_bytes"]} == {"node2", "node3"}
+
+
 def test_what_is_not_recorded_is_absent(newest: Handmade) -> None:
     """No size is not a size of 0, and an unknown state is ``other``."""
     now = utc_now()
