@@ -98,10 +98,20 @@ def test_the_cloud_has_none(cloud: TableauServer) -> None:
 
 @pytest.mark.parametrize(
     ("at", "down", "nodes", "unlicensed"),
-    [(0, 0, 3, 0), (61, 1, 3, 0), (121, 0, 3, 0), (181, 0, 2, 0), (241, 0, 3, 0), (301, 0, 3, 13), (361, 0, 3, 0)],
+    [
+        (0, 0, 3, 0),
+        (61, 1, 3, 0),
+        (121, 0, 3, 0),
+        (181, 0, 2, 0),
+        (241, 0, 3, 0),
+        (301, 1, 3, 0),
+        (361, 0, 3, 0),
+        (421, 0, 3, 13),
+        (481, 0, 3, 0),
+    ],
 )
 def test_the_trouble_of_the_demo_comes_and_goes(at: float, down: int, nodes: int, unlicensed: int) -> None:
-    """A process is down, a node is gone, the licence has expired, and between them all is well."""
+    """A process is down, a node is gone, the server is down, the licence has expired; between them all is well."""
     cluster = Cluster(trouble=Trouble(lambda: at, begun_at=0.0))
     found = statuses(cluster.document())
     words = [word for listed in found.values() for word in listed]

@@ -1,6 +1,7 @@
 """The cluster of the simulated Tableau Server, and its ``systeminfo.xml``: no part of the REST API, and not on Cloud.
 
-The trouble of the demo comes and goes by the clock: a process that is down, a node that is gone, an expired licence.
+The trouble of the demo comes and goes by the clock: a process that is down, a node that is gone, a server
+that is down, an expired licence.
 """
 
 import time
@@ -78,12 +79,14 @@ class Trouble:
 
     def of(self, processes: Iterable[Process], service: str | None) -> tuple[tuple[Process, ...], str | None]:
         """Return the processes and the service as they are now."""
-        phase = int((self.clock() - self.begun_at) / self.seconds) % 6
+        phase = int((self.clock() - self.begun_at) / self.seconds) % 8
         if phase == 1:
             return tuple(replace(each, status=DOWN) if each.port == 8251 else each for each in processes), service
         if phase == 3:
             return tuple(each for each in processes if each.node != NODES[-1]), service
         if phase == 5:
+            return tuple(replace(each, status=DOWN) if each.name == "gateway" else each for each in processes), DOWN
+        if phase == 7:
             return tuple(replace(each, status=UNLICENSED) for each in processes), UNLICENSED
         return tuple(processes), service
 
