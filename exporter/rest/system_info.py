@@ -9,12 +9,12 @@ from xml.parsers import expat
 
 from exporter.errors import SourceIncomplete, SourceRefused
 from exporter.rest.errors import NotFound, SessionLost
+from exporter.rest.http_client import SYSTEM_INFO_PATH
 from exporter.system_info import ProcessState, SystemInfo
 
 if TYPE_CHECKING:
     from exporter.rest.session import RestSession
 
-PATH = "/admin/systeminfo.xml"
 COOKIE = "workgroup_session_id"
 MAX_PROCESSES = 20_000
 """A cluster of 50 nodes has 1,500; each costs two series."""
@@ -37,12 +37,12 @@ def read_system_info(session: "RestSession") -> SystemInfo:
     token = transport.server.auth_token if session.site is not None else None
     if token is None:
         raise SourceRefused(f"{session.place}: not signed in")
-    url = f"{transport.server.server_address}{PATH}"
+    url = f"{transport.server.server_address}{SYSTEM_INFO_PATH}"
     try:
         response = transport.send(lambda server: server.session.get(url, headers={"Cookie": f"{COOKIE}={token}"}))
     except SessionLost as error:
         raise SourceRefused(str(error)) from None
-    place = f"{session.place}: {PATH.lstrip('/')}"
+    place = f"{session.place}: {SYSTEM_INFO_PATH.lstrip('/')}"
     if response.status_code in _UNAUTHORIZED:
         raise SourceRefused(f"{place}: {response.status_code}: {RIGHTS}")
     if response.status_code == _NOT_FOUND:

@@ -123,6 +123,16 @@ def test_a_silent_gateway_is_unknown(harness: RestPollerHarness, server: Tableau
     assert 0 not in harness.values(UP).values()
 
 
+def test_a_throttled_answer_is_not_waited_for(harness: RestPollerHarness, server: TableauServer) -> None:
+    """The next poll of the assets would begin late."""
+    server.requests.clear()
+    server.failure_modes.affected = {"systeminfo"}
+    server.failure_modes.throttle_next, server.failure_modes.retry_after = 5, "100"
+    assert harness.poll()
+    assert server.requests["systeminfo"] == 1
+    assert success(harness) == {("assets",): 1, ("processes",): 0}
+
+
 def test_what_is_odd_is_other_or_worst(harness: RestPollerHarness, server: TableauServer) -> None:
     """An unknown name is a process, an unknown word ``other``; of a process listed twice the worst counts."""
     server.failure_modes.systeminfo_unknown = server.failure_modes.systeminfo_doubled = True
