@@ -130,6 +130,8 @@ def _repository(settings: sections.Repository, enabled: Mapping[str, Collector])
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.load_catalog(relations)
             for name, collector in enabled.items():
+                if not collector.from_repository:
+                    continue
                 yield _collector(session, name, collector, settings.user)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error).removeprefix("repository "))
@@ -142,6 +144,11 @@ def _rest(settings: sections.Rest) -> Iterator[Finding]:
     try:
         for ok, message in rest.probe():
             yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
+        if settings.system_info:
+            processes = rest.system_info().processes
+            nodes = len({process.node for process in processes})
+            message = f"systeminfo.xml lists {len(processes)} processes of {nodes} nodes"
+            yield Finding(ok=True, subject=f"rest {rest.address}", message=message)
     except ExporterError as error:
         yield Finding(ok=False, subject="rest", message=str(error).removeprefix("rest "))
     finally:

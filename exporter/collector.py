@@ -18,6 +18,7 @@ from exporter.metrics import Block, Family
 
 if typing.TYPE_CHECKING:
     from exporter.inventory import Inventory
+    from exporter.system_info import SystemInfo
 
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 JOB_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
@@ -384,6 +385,8 @@ class Collector:
     """What it makes of Admin Insights of Tableau Cloud where no better source is configured."""
     expose_last_seen: ExposeLastSeen | None = None
     """Makes blocks of the last request of each user; active users are counted where a collector has it."""
+    expose_system_info: "Callable[[SystemInfo], Sequence[Block]] | None" = None
+    """Makes blocks of the processes of the cluster that systeminfo.xml of the REST API's server lists."""
     families: tuple[Family, ...] = ()
     """Families whose samples are made of neither states nor events."""
     enabled: bool = True
@@ -396,7 +399,7 @@ class Collector:
     @property
     def from_requests(self) -> bool:
         """Whether it is made of the requests that another collector archives, and reads nothing itself."""
-        return not self.archived and not self.states and self.rest is None
+        return not (self.archived or self.states or self.rest or self.from_system_info)
 
     @property
     def from_repository(self) -> bool:
@@ -407,6 +410,11 @@ class Collector:
     def from_rest(self) -> bool:
         """Whether the REST and Metadata APIs are a source of it."""
         return self.rest is not None or any(state.rest for state in self.states)
+
+    @property
+    def from_system_info(self) -> bool:
+        """Whether systeminfo.xml is its source."""
+        return self.expose_system_info is not None
 
     @property
     def from_activity_log(self) -> bool:

@@ -38,6 +38,7 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         and (
             (configuration.repository is not None and collector.from_repository)
             or (configuration.rest is not None and collector.from_rest)
+            or (configuration.system_info and collector.from_system_info)
             or (configuration.admin_insights and collector.from_admin_insights)
             or (configuration.activity_log is not None and collector.from_activity_log)
         )

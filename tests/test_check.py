@@ -20,6 +20,8 @@ from exporter.config import RunOptions
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import ExporterError
 from exporter.exports import Export
 from tests.support.pgbouncer import pgbouncer
@@ -286,6 +288,7 @@ def test_a_right_that_was_revoked_is_no_lack_of_the_version(simulation: Simulati
             "http_requests (reads _http_requests instead, which has no ids: a history begun from the table",
         ),
         ("tasks", "note ", "works without tasks"),
+        ("historical_disk_usage", "note ", "collector disks: works without historical_disk_usage"),
         ("extracts", "fault", "extracts: no such table, or no right to read it"),
     ],
 )
@@ -303,6 +306,26 @@ def test_a_table_that_may_not_be_read(
     assert line.startswith(mark)
     assert consequence in line
     assert "tsm data-access repository-access enable" in line
+
+
+@pytest.mark.parametrize("forbidden", [set(), {"systeminfo"}], ids=["allowed", "refused"])
+def test_systeminfo_is_tried_where_it_is_switched_on(
+    forbidden: set[str], simulation: Simulation, tmp_path: Path
+) -> None:
+    """A refusal is a fault that names the right that is missing; processes are no matter of the repository."""
+    name, value = next(iter(TOKENS.items()))
+    with TableauServer(Estate.of(simulation.company)) as server:
+        server.failure_modes.forbidden = forbidden
+        rest = {"REST__URL": server.url, "REST__TOKEN_NAME": name, "REST__TOKEN_VALUE": value}
+        checked = check(tmp_path, simulation, REST__SYSTEM_INFO="true", **rest)
+    (line,) = [line for line in checked.stdout.splitlines() if "systeminfo.xml" in line]
+    if forbidden:
+        assert line.startswith("fault  rest: ")
+        assert "refused (1 Not authorized): the token's user must be a server administrator" in line
+    else:
+        assert line.startswith("ok ")
+        assert line.endswith("systeminfo.xml lists 13 processes of 3 nodes")
+    assert "collector processes" not in checked.stdout
 
 
 def test_every_alertmanager_is_looked_at(simulation: Simulation, tmp_path: Path) -> None:

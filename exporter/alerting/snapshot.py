@@ -81,6 +81,7 @@ def source_states(status: StatusStore, collectors: Mapping[str, Collector]) -> S
         not status.all_tried(),
         (
             *(name for name, collector in collectors.items() if any(state.rest for state in collector.states)),
+            *(name for name, collector in collectors.items() if collector.from_system_info),
             *rest_hooks(collectors, tried),
             *(insights_hooks(collectors, tried) if "admin_insights" in tried else ()),
         ),

@@ -86,6 +86,11 @@ class Configuration(Section):
         """Whether Admin Insights is a source."""
         return self.rest is not None and self.rest.admin_insights
 
+    @property
+    def system_info(self) -> bool:
+        """Whether systeminfo.xml is read."""
+        return self.rest is not None and self.rest.system_info
+
     def secrets(self) -> tuple[str, ...]:
         """Return the current value of every secret, so that the log can redact it."""
         alertmanager = self.alertmanager

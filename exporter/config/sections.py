@@ -93,6 +93,7 @@ class Rest(Section):
     poll_interval: value_types.Interval = 300.0
     job_lookups_per_day: int = Field(default=5000, ge=0)
     admin_insights: bool = False
+    system_info: bool = False
 
     _no_twin = field_validator("token_value_file")(value_types.no_twin)
 

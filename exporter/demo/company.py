@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
+from exporter.demo import disks
 from exporter.demo.audit_log import audit_log
 from exporter.demo.content import content
 from exporter.demo.draft import AssetDraft, Draft, Scale
@@ -44,7 +45,7 @@ class Company:
         for table in schema(version):
             rows = self.tables.get(table, ())
             copy(connection, version, table, (row for row in rows if not _belongs(table, row, hidden)))
-        for table in ("background_jobs", "historical_events"):
+        for table in ("background_jobs", "historical_disk_usage", "historical_events"):
             connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))".encode())
 
 
@@ -85,6 +86,8 @@ def extras(draft: Draft) -> None:
         _statistics(draft, site["id"])
         _custom_views(draft, site["id"])
     _secrets(draft)
+    for row in disks.past(draft.now):
+        draft.add("historical_disk_usage", row)
 
 
 def _tags(draft: Draft, site_id: object) -> None:

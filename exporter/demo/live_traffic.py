@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import NamedTuple, Self
 
-from exporter.demo import rows
+from exporter.demo import disks, rows
 from exporter.demo.audit_log import event
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
@@ -66,6 +66,8 @@ class LiveTraffic:
         self._counter = itertools.count()
         self._fixing: deque[str] = deque()
         self._last: datetime | None = None
+        self._begun: datetime | None = None
+        self._recorded: datetime | None = None
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
@@ -112,6 +114,7 @@ class LiveTraffic:
         tables = RepositoryTables(connection, self._version)
         if self._chance(since, now, 1 / SECONDS_PER_REFRESH):
             self._backgrounder.queue(tables, now)
+        self._record_disks(tables, now)
         while self._fixing:
             self._backgrounder.fix(tables, self._fixing[0], now)
             self._fixing.popleft()
@@ -127,6 +130,13 @@ class LiveTraffic:
                 # The server restarts, or a table that we write to is dropped: both happen.
                 self._disconnect()
                 pause = RECONNECT_SECONDS
+
+    def _record_disks(self, tables: RepositoryTables, now: datetime) -> None:
+        self._begun = self._begun or now
+        if self._recorded is None or now - self._recorded >= disks.EVERY:
+            for row in disks.records(self._begun, now):
+                tables.insert("historical_disk_usage", row)
+            self._recorded = now
 
     def _chance(self, since: datetime, now: datetime, per_second: float) -> bool:
         return self._random.random() < (now - since).total_seconds() * per_second

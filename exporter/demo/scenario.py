@@ -16,6 +16,7 @@ from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.activity_story import ActivityStory, whole_hour
 from exporter.demo.tableau.admin_insights import AdminInsights
 from exporter.demo.tableau.cloud_manager import CloudManager
+from exporter.demo.tableau.cluster import Trouble
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.memory_estate import LiveCompany
 from exporter.demo.tableau.server import TableauServer
@@ -50,6 +51,7 @@ def server() -> Iterator[Simulated]:
         living = simulation.live()
         try:
             with TableauServer(estate, tokens=tokens, version=simulation.version) as tableau:
+                tableau.cluster.trouble = Trouble()
                 yield Simulated(simulation.company, tableau, tokens, living.fix, simulation)
         finally:
             living.stop()
@@ -93,6 +95,7 @@ def write_configuration(
             "token_name": token,
             "token_value_file": str(_secret(folder / f"token-{token}", simulated.tokens[token])),
             "poll_interval": "10s",
+            "system_info": simulated.repository is not None,
         },
         "history": {"path": str(folder / "history.duckdb")},
         "collectors": {"views": True},

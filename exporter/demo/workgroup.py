@@ -13,7 +13,7 @@ from exporter.repository.connection import Connection
 VERSIONS = ("2019.3", "2021.2", "2023.3", "2025.3")
 
 # Tables that Tableau fills while it runs; their ids come from a sequence, so that TRUNCATE ... RESTART IDENTITY works.
-GENERATED = ("http_requests", "background_jobs", "historical_events")
+GENERATED = ("http_requests", "background_jobs", "historical_disk_usage", "historical_events")
 
 
 class Column(NamedTuple):

@@ -28,6 +28,7 @@ from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, 
 from exporter.poller.rest_usage import RestUsage
 from exporter.poller.runs import CollectorRun, Runs
 from exporter.poller.schedule import Due, run_loop
+from exporter.poller.system_info_poller import SystemInfoPoller
 from exporter.rest.client import RestClient
 
 SOURCE = "rest"
@@ -48,6 +49,7 @@ class RestPoller:
         self._publisher = RestPublisher(context, rest, interval)
         self._usage = RestUsage(context, interval)
         self._insights = InsightsPoller(context, rest) if self._status.has_source(INSIGHTS) else None
+        self._system_info = SystemInfoPoller(context, rest, interval)
         self._lookups = JobLookupBudget(lookups_per_day)
         self._learning_due = Due(LEARNING_SECONDS)
         self._queries = PageQueries(SOURCE, context)
@@ -68,7 +70,8 @@ class RestPoller:
             return self._poll(now)
 
     def _poll(self, now: float) -> bool:
-        if not self._context.merged_states and not self._usage.hooks and self._insights is None:
+        needed = self._context.merged_states or self._usage.hooks or self._insights or self._system_info.hooks
+        if not needed:
             self._publisher.idle(now)
             self._publisher.publish_sources({}, now)
             self._end_poll()
@@ -98,6 +101,7 @@ class RestPoller:
         unwritten = unprepared or self._store(result, now)
         self._publisher.publish(result, runs, refusal, unwritten, now)
         self._publisher.publish_sources(self._read_at, now)
+        self._system_info.poll(now, refusal)
         if self._insights is not None:
             self._insights.poll(now, refusal)
         if not self._status.has_source("repository"):
@@ -233,7 +237,7 @@ class RestPoller:
         return None
 
     def _names(self) -> set[str]:
-        """Return the collectors that this source feeds."""
+        """Return the collectors that are made of the lists of sites."""
         return {*(name for name, _ in self._context.merged_states), *self._usage.hooks}
 
     def _publish_bug(self, error: str) -> None:

@@ -20,8 +20,10 @@ from exporter.rest.jobs import LookupBudget
 from exporter.rest.probe import probe
 from exporter.rest.session import RestSession
 from exporter.rest.site_reader import KnownRefreshes, SiteReader
+from exporter.rest.system_info import read_system_info
 from exporter.rest.token_stats import TokenStats
 from exporter.rest.vizql_data import QueryBudget, VizqlData
+from exporter.system_info import SystemInfo
 
 __all__ = ["ConnectedApp", "RestClient", "RestOptions", "SiteResult", "Token", "TokenStats"]
 
@@ -150,6 +152,10 @@ class RestClient:
         Raises SourceUnreachable or SourceRefused where no sign-in succeeds.
         """
         return probe(self._session, self._sites)
+
+    def system_info(self) -> SystemInfo:
+        """Read the processes of the cluster after a poll or a probe, on its session. Raises SourceError."""
+        return read_system_info(self._session)
 
     def vizql_data(self, site: str, budget: QueryBudget) -> VizqlData:
         """Enter a site, and return VizQL Data Service of it, which is used before anything else is done."""

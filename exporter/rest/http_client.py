@@ -36,6 +36,7 @@ SLICE_SECONDS = 0.5
 
 VIZQL_DATA_PATH = "/api/v1/vizql-data-service/"
 METADATA_PATH = "/api/metadata/graphql"
+SYSTEM_INFO_PATH = "/admin/systeminfo.xml"
 TOO_MANY_REQUESTS = 429
 UNAVAILABLE = 503
 SERVER_FAULTS = frozenset({500, 502, UNAVAILABLE, 504})
@@ -164,9 +165,14 @@ class HTTPSession(requests.Session):
         response.encoding = None
 
     def _may_wait(self, request: PreparedRequest) -> bool:
-        """Whether a 429 is waited for: a limit of so many queries an hour passes later than any poll."""
-        is_query = urlsplit(request.url or "").path.startswith(VIZQL_DATA_PATH)
-        return not is_query and not self._sockets.is_last_request
+        """Whether a 429 is waited for.
+
+        A limit of so many queries an hour passes later than any poll, and the next poll of the assets does not wait for
+        systeminfo.xml.
+        """
+        path = urlsplit(request.url or "").path
+        is_optional = path.startswith(VIZQL_DATA_PATH) or path.endswith(SYSTEM_INFO_PATH)
+        return not is_optional and not self._sockets.is_last_request
 
     def _wait_retry_after(self, response: Response) -> float:
         """Wait as long as a 429 demands; return the seconds."""

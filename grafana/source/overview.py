@@ -2,7 +2,9 @@
 
 from grafana.source.dashboard import Dashboard, Row
 from grafana.source.panels import (
+    NO_DISKS,
     NO_DURATIONS,
+    NO_PROCESSES,
     NO_QUEUE,
     NO_REQUESTS,
     NO_STATUS,
@@ -168,6 +170,38 @@ HEALTH = Row(
             """,
             no_value=NO_QUEUE,
             link="background-jobs",
+        ),
+        stat(
+            "Server",
+            "Whether Tableau Server reports itself as running; the worst of several.",
+            "none",
+            "min(tableau_server_healthy{@here})",
+            words={1: ("Running", "green"), 0: ("Not running", "red")},
+            no_value=NO_PROCESSES,
+            link="server",
+            width=8,
+            graph=False,
+        ),
+        stat(
+            "Processes down",
+            "Processes of the cluster of Tableau Server that are not up.",
+            "none",
+            "sum(tableau_server_process_up{@here} == bool 0)",
+            thresholds=RED_ABOVE_0,
+            no_value=NO_PROCESSES,
+            link="server",
+            width=8,
+        ),
+        stat(
+            "Fullest disk",
+            "Used share of the disk of Tableau Server with the least free share.",
+            "percentunit",
+            "max(tableau_server_disk_used_bytes{@here} / tableau_server_disk_total_bytes{@here})",
+            thresholds=((None, "green"), (0.85, "orange"), (0.95, "red")),
+            no_value=NO_DISKS,
+            link="server",
+            width=8,
+            decimals=1,
         ),
     ),
 )

@@ -27,6 +27,8 @@ NO_STATUS = "No requests with an HTTP status (Tableau Cloud logs none)"
 NO_DURATIONS = "No views, or activity_log.duration_unit is not set (Tableau Cloud)"
 NO_QUEUE = "No repository and no REST API, or the Activity Log (which has finished jobs only)"
 NO_LISTS = "No repository and no REST API"
+NO_PROCESSES = "Unknown (rest.system_info)"
+NO_DISKS = "No repository, or no records of disks"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ import pytest
 from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.sample_window import SampleWindow
-from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never
+from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never, source_states
+from exporter.collectors import discover
 from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.background_jobs import BRIDGE_SEEN
+from exporter.exposition.state_store import StateStore
 from exporter.metrics import Block, Labels, single
+from exporter.status import SourceStatus
 from tests.support.notifier_harness import NOW
 
 DAY = 86_400.0
@@ -61,6 +64,13 @@ def test_collectors_follow_their_sources(up: dict[str, bool], failing: set[str])
         MetricSnapshot([block], NOW, SampleWindow(), SourceStates(up=up, from_rest=("assets",)))
     )
     assert {dict(pairs)["collector"] for pairs in found.firing_series} == failing
+
+
+def test_processes_follow_the_rest_api() -> None:
+    """They are read with its session: their collector does not fail by itself while the REST API is down."""
+    store = StateStore(["rest"], version="0", library="0", started_at=NOW)
+    store.status.set_source(SourceStatus("rest", up=False, tried_at=NOW))
+    assert "processes" in source_states(store.status, discover()).from_rest
 
 
 def of_cloud(

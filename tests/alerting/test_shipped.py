@@ -17,7 +17,7 @@ from exporter.history.alert_store import OWNER_EMAIL
 from tests.alerts.shipped_rules import ALERTS, EVERY, seconds
 
 SHIPPED = {(rule["alert"], rule["labels"]["severity"]): rule for rule in ALERTS}
-# What needs the past of many counters is for Prometheus, which keeps it.
+# What needs the past of many counters is for Prometheus, which keeps it; so are processes and disks, some of which do.
 OF_PROMETHEUS = {
     "TableauExporterDown",
     "TableauSeriesDropped",
@@ -29,6 +29,12 @@ OF_PROMETHEUS = {
     "TableauRequestErrors",
     "TableauViewsSlow",
     "TableauTrafficLow",
+    "TableauServerProcessDown",
+    "TableauServerNodeGone",
+    "TableauServerDegraded",
+    "TableauServerUnlicensed",
+    "TableauServerDiskSpaceLow",
+    "TableauServerDiskFullSoon",
 }
 THRESHOLDS = {
     "refresh_failures": conditions.REFRESH_FAILURES,

@@ -130,6 +130,20 @@ INHIBITIONS: dict[str, tuple[list[dict[str, str]], set[str]]] = {
         ],
         set(),
     ),
+    "two disks": (
+        [
+            {"alertname": "TableauServerDiskSpaceLow", "severity": "critical", "node": "node1", "path": "/data"},
+            {"alertname": "TableauServerDiskSpaceLow", "severity": "warning", "node": "node2", "path": "/data"},
+        ],
+        set(),
+    ),
+    "no licence": (
+        [
+            {"alertname": "TableauServerUnlicensed", "severity": "critical"},
+            {"alertname": "TableauServerDegraded", "severity": "critical"},
+        ],
+        {"TableauServerDegraded critical"},
+    ),
     "another deployment": (
         [
             {"alertname": "TableauArchivePurgeRisk", "severity": "critical"},

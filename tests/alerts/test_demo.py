@@ -58,6 +58,12 @@ NEVER = {
     "TableauActivityLogLagging",
     "TableauActivityLogRetentionNear",
     "TableauBridgeSilent",
+    "TableauServerProcessDown",
+    "TableauServerNodeGone",
+    "TableauServerDegraded",
+    "TableauServerUnlicensed",
+    "TableauServerDiskSpaceLow",
+    "TableauServerDiskFullSoon",
 }
 CONFIGURATION = """\
 global: {{scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 1s}}
@@ -110,6 +116,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
         postgres=postgres18, database="alerts", version=VERSION, scale=SMALL, days=2, requests_per_day=300
     )
     rest = {"REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
+    rest["REST__SYSTEM_INFO"] = "true"
     # The address has no listener.
     rest["ALERTMANAGER__URLS"] = "http://127.0.0.1:9"
     rest["EXPORTS"] = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 1h}}]"

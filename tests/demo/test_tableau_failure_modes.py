@@ -438,7 +438,7 @@ def test_a_body_may_be_too_large(tableau: TableauServer) -> None:
 def test_every_trap_is_shown_here() -> None:
     """A switch that no test turns on is a switch that may do nothing."""
     here = Path(__file__)
-    others = (here.with_name(f"test_{name}.py") for name in ("tableau_metadata", "vizql_data_service"))
+    others = (here.with_name(f"test_{name}.py") for name in ("cluster", "tableau_metadata", "vizql_data_service"))
     text = "".join(path.read_text(encoding="utf-8") for path in (here, *others))
     named = {entry.name for entry in fields(FailureModes)} - {"metadata_page_limit"}
     assert [name for name in sorted(named) if f".{name}" not in text and f'"{name}"' not in text] == []

@@ -65,6 +65,11 @@ NOTHING_TO_SHOW = {
     "tableau_rest_sign_ins_total",
     "tableau_rest_token_accepted",
     "tableau_rest_token_collisions_total",
+    # Of systeminfo.xml.
+    "tableau_server_process_up",
+    "tableau_server_process_status",
+    "tableau_server_healthy",
+    "tableau_server_filestore_transfers",
     # Of Tableau Cloud.
     "tableau_activity_log_newest_event_timestamp_seconds",
     "tableau_activity_log_events_total",

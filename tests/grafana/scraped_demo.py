@@ -129,6 +129,7 @@ def scraped_demo(
         server = stack.enter_context(TableauServer(Estate.of(simulation.company), insights=insights))
         manager = stack.enter_context(CloudManager(files))
         simulation.live(seed=1)
+        server.cluster.set_status("Down", port=8251)
         # A table that may not be read any more.
         with connect(simulation.admin()) as connection:
             connection.execute(b"REVOKE SELECT ON domains FROM readonly")
@@ -160,6 +161,7 @@ def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, 
         "REST__TOKEN_VALUE": VALUE,
         "REST__POLL_INTERVAL": "10s",
         "REST__ADMIN_INSIGHTS": "true",
+        "REST__SYSTEM_INFO": "true",
         "COLLECTORS__VIEWS": "true",
         "COLLECTORS__VIEW_TOTALS": "true",
         "ALERTMANAGER__URLS": alertmanager,

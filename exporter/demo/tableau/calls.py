@@ -9,6 +9,7 @@ XML = "application/xml;charset=utf-8"
 JSON = "application/json;charset=utf-8"
 HTML = "text/html;charset=utf-8"
 
+SYSTEM_INFO = "/admin/systeminfo.xml"
 VDS = re.compile(r"^/api/v1/vizql-data-service/(?P<name>[^/]+)$")
 VDS_KINDS = {"query-datasource": "vds_query", "read-metadata": "vds_metadata"}
 VERSIONED = re.compile(r"^/api/(?P<version>\d+\.\d+|exp)(?P<rest>/.*)$")
@@ -67,6 +68,8 @@ def understood(method: str, target: str, token: str | None, body: bytes) -> Call
     path = parts.path.rstrip("/")
     if path == "/api/metadata/graphql" and method == "POST":
         return Call("metadata", "", None, None, query, token, body)
+    if path == SYSTEM_INFO and method == "GET":
+        return Call("systeminfo", "", None, None, query, token, body)
     if (found := VDS.match(path)) and method == "POST":
         return Call(VDS_KINDS.get(found["name"], "vds"), "", None, None, query, token, body)
     versioned = VERSIONED.match(path)

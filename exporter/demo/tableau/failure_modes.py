@@ -2,7 +2,7 @@
 
 A *kind* is the kind of a call: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
 projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, views,
-virtual_connections, metadata, upload, append, publish, vds_query, vds_metadata. ``{"*"}`` is every kind.
+virtual_connections, metadata, upload, append, publish, vds_query, vds_metadata, systeminfo. ``{"*"}`` is every kind.
 
 Quirks of every Tableau are no failures: see ``oddities``.
 A *next* counts down with each call that it hit, so that the failure ends by itself.
@@ -92,7 +92,7 @@ class FailureModes(Switches):
     skipped: set[str] = field(default_factory=set)
     """Kinds where something that was read is removed: later pages skip an item, and count one fewer."""
     forbidden: set[str] = field(default_factory=set)
-    """Kinds that answer 403: the token's user is no administrator."""
+    """Kinds that answer 403: the token's user is no administrator; systeminfo refuses with status 200."""
     missing: set[str] = field(default_factory=set)
     """Kinds that answer 404 with Tableau's error 404000, as a server too old for them; the Metadata API with JSON."""
     failing: set[str] = field(default_factory=set)
@@ -168,6 +168,11 @@ class FailureModes(Switches):
     """No site has the project Admin Insights: no administrator has opened it yet."""
     insights_generation: int = 0
     """Which provisioning of Admin Insights it is: the LUIDs of its sources change with it."""
+
+    systeminfo_unknown: bool = False
+    """systeminfo.xml lists a process of an unknown name with an unknown status, and one without a status."""
+    systeminfo_doubled: bool = False
+    """systeminfo.xml lists a process twice on its node and port, the second time as down."""
 
     updated_at_lies: bool = False
     """Every updatedAt is now, however old the extract is."""

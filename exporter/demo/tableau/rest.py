@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from exporter.demo.tableau import errors, lists, markup, metadata, xml_writer
-from exporter.demo.tableau.calls import JSON, Answer, Call
+from exporter.demo.tableau.calls import HTML, JSON, Answer, Call
+from exporter.demo.tableau.cluster import REFUSAL, Cluster
 from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Facts, Site
 from exporter.demo.tableau.failure_modes import FailureModes
+from exporter.demo.tableau.http_responses import MISSING_PAGE
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.publishing import Publishing
 from exporter.demo.tableau.sessions import Session, Sessions
@@ -40,6 +42,7 @@ class Rest:
         failure_modes: FailureModes,
         oddities: Callable[[], Oddities] = Oddities,
         vds: VizqlDataService | None = None,
+        cluster: Callable[[], Cluster] = Cluster,
     ) -> None:
         self.about = about
         self._facts = facts
@@ -48,6 +51,7 @@ class Rest:
         self.publishing = Publishing()
         self._failure_modes = failure_modes
         self.vds = vds
+        self._cluster = cluster
         self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
 
     def site_of(self, call: Call) -> str | None:
@@ -71,6 +75,8 @@ class Rest:
             raise errors.unknown_version(call.version)
         if call.kind == "serverinfo":
             return self._about()
+        if call.kind == "systeminfo":
+            return self._system_info(call)
         facts = self._facts()
         if call.kind == "signin":
             return Answer(200, self._sessions.sign_in(call.body, facts)[1])
@@ -119,6 +125,21 @@ class Rest:
             xml_writer.element("restApiVersion", {}, self.about.api_version),
         )
         return Answer(200, xml_writer.document(xml_writer.element("serverInfo", {}, *inside)))
+
+    def _system_info(self, call: Call) -> Answer:
+        """Answer with the processes of the cluster; refusals have status 200 too."""
+        failure_modes = self._failure_modes
+        if self.about.cloud or failure_modes.hits(failure_modes.missing, call.kind, None):
+            return Answer(404, MISSING_PAGE, HTML)
+        try:
+            session = self._sessions.find(call.token)
+            self._sessions.admit(session, call.kind)
+        except Refusal:
+            return Answer(200, REFUSAL)
+        if failure_modes.hits(failure_modes.forbidden, call.kind, session.site):
+            return Answer(200, REFUSAL)
+        unknown, doubled = failure_modes.systeminfo_unknown, failure_modes.systeminfo_doubled
+        return Answer(200, self._cluster().document(unknown=unknown, doubled=doubled))
 
     def _style(self) -> markup.Style:
         now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)

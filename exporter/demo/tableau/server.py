@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from exporter.demo.tableau import errors, http_responses
 from exporter.demo.tableau.admin_insights import AdminInsights
-from exporter.demo.tableau.calls import HTML, Answer, Call, understood
+from exporter.demo.tableau.calls import HTML, SYSTEM_INFO, Answer, Call, understood
+from exporter.demo.tableau.cluster import Cluster
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.failure_modes import SIGNING, FailureModes
@@ -38,7 +39,8 @@ class TableauServer(HttpServer):
     """A context manager: inside, the server answers at ``url``.
 
     ``tokens`` are personal access tokens by name, ``apps`` connected apps; ``certificate`` and ``key`` make it https.
-    ``insights`` are the sources that VizQL Data Service answers queries of. ``failure_modes`` has the switches,
+    ``insights`` are the sources that VizQL Data Service answers queries of, ``cluster`` is that of systeminfo.xml.
+    ``failure_modes`` has the switches,
     ``requests`` counts calls by kind, ``seen`` are the last of them.
     """
 
@@ -67,8 +69,9 @@ class TableauServer(HttpServer):
         self.sessions = Sessions(tokens, apps, self.failure_modes, clock, life, cloud=cloud)
         about = About(version, api_version, cloud)
         self.insights = insights
+        self.cluster = Cluster()
         vds = VizqlDataService(insights, self.failure_modes, clock, self.stopped.wait, version) if insights else None
-        self.rest = Rest(about, self.facts, self.sessions, self.failure_modes, self.oddities, vds)
+        self.rest = Rest(about, self.facts, self.sessions, self.failure_modes, self.oddities, vds, lambda: self.cluster)
         self._lock = threading.Lock()
         self._since_rival = 0
 
@@ -93,7 +96,7 @@ class TableauServer(HttpServer):
     def handle(self, request: Request) -> Sent:
         """Answer a request, under the failures on the wire."""
         failure_modes = self.failure_modes
-        call = understood(request.method, request.target, request.headers.get("X-Tableau-Auth"), request.body)
+        call = understood(request.method, request.target, _token(request), request.body)
         site = self.rest.site_of(call)
         hit = failure_modes.touches(call.kind, site)
         if hit and failure_modes.take("close_next"):
@@ -169,3 +172,11 @@ class TableauServer(HttpServer):
             self._since_rival = 0 if due else self._since_rival
         if due:
             self.collide()
+
+
+def _token(request: Request) -> str | None:
+    """Return the token of a request: systeminfo.xml is no part of the REST API, and knows a cookie alone."""
+    if not request.target.startswith(SYSTEM_INFO):
+        return request.headers.get("X-Tableau-Auth")
+    cookies = dict(pair.strip().partition("=")[::2] for pair in (request.headers.get("Cookie") or "").split(";"))
+    return cookies.get("workgroup_session_id")
