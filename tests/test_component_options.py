@@ -108,7 +108,7 @@ def test_durations_of_cloud_need_a_unit(unit: str, seconds: list[float], tmp_pat
     ("setting", "switched"), [("", False), ("system_info: false", False), ("system_info: true", True)]
 )
 def test_processes_are_collected_where_systeminfo_is_switched_on(setting: str, switched: bool, tmp_path: Path) -> None:
-    """It needs a server administrator: nobody is asked for that who did not wish it."""
+    """It needs a server administrator: it is off by default."""
     configuration = configured(tmp_path, f"rest: {{url: 'https://t', token_name: a, token_value: b, {setting}}}")
     assert ("processes" in component_options.enabled(configuration, KNOWN)) is switched
     assert "disks" in component_options.enabled(configuration, KNOWN)

@@ -189,5 +189,5 @@ def strings(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_collector_is_named_by_the_engine(path: Path) -> None:
     """Code for all collectors names none of them; a page, or a source, may have the name of one."""
-    others = {*TABLES, *SOURCES, *({"assets"} if "pagedata" in path.parts else set())}
+    others = {*TABLES, *SOURCES, *({"assets", "events"} if "pagedata" in path.parts else set())}
     assert strings(path) & (collectors.discover().keys() - others) == set()

@@ -65,7 +65,7 @@ def test_every_process_is_published(harness: RestPollerHarness) -> None:
 
 
 def test_the_session_comes_as_a_cookie_and_is_not_renewed(harness: RestPollerHarness, server: TableauServer) -> None:
-    """One sign-in serves the lists and systeminfo.xml, which is asked for once in a poll."""
+    """One sign-in serves the lists and systeminfo.xml, which is read once in a poll."""
     server.seen.clear()
     harness.poll()
     harness.poll()
@@ -85,7 +85,7 @@ def test_a_status_changes_at_the_next_poll(harness: RestPollerHarness, server: T
 
 
 def test_a_node_that_is_gone_has_no_series(harness: RestPollerHarness, server: TableauServer) -> None:
-    """It is absent at the next poll: nobody reported that its processes are down."""
+    """It is absent at the next poll: no source reports its processes as down."""
     harness.poll()
     server.cluster.processes = tuple(each for each in server.cluster.processes if each.node != "node3")
     harness.poll()
@@ -144,7 +144,7 @@ def test_what_is_odd_is_other_or_worst(harness: RestPollerHarness, server: Table
 
 
 def test_where_the_api_is_down_its_processes_fail_with_it(harness: RestPollerHarness, server: TableauServer) -> None:
-    """Systeminfo.xml is not asked for, and the cause is the source."""
+    """Systeminfo.xml is not requested, and the source is the cause."""
     server.failure_modes.html_login_page = {"*"}
     harness.poll()
     (status,) = [each for each in harness.store.summary(harness.now, None).collectors if each.name == "processes"]
