@@ -4,7 +4,7 @@ No primary keys and no indexes: DuckDB's cost memory and have had corruption bug
 anti-join in the archiving transaction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import duckdb
 from exporter.collector import Collector, Column, columns_of
 from exporter.errors import HistoryUnwritable
 from exporter.history import activity, aggregation, alert_store, refreshes, usage, view_totals
-from exporter.history.tables import ARCHIVED_AT, REQUEST_COLUMNS, quoted, table_columns
+from exporter.history.tables import ARCHIVED_AT, REQUEST_COLUMNS, all_columns, quoted, table_columns
 from exporter.history.views import create_views
 
 # Of events that were archived before that column was there, so many share an instant.
@@ -160,30 +160,41 @@ def prepare(connection: duckdb.DuckDBPyConnection, collectors: Mapping[str, Coll
     for number, step in enumerate(STEPS[done:], start=done + 1):
         step(connection)
         connection.execute("INSERT INTO schema_version VALUES (?)", [number])
+    there = all_columns(connection)
     for collector in collectors.values():
-        _collector_tables(connection, collector)
+        for table, columns in _collector_tables(collector):
+            ensure_columns(connection, table, columns, there.get(table, {}))
+            there[table] = {**columns, **there.get(table, {})}
     create_views(connection)
     connection.execute("COMMIT")
     connection.execute("CHECKPOINT")
 
 
-def _collector_tables(connection: duckdb.DuckDBPyConnection, collector: Collector) -> None:
+def _collector_tables(collector: Collector) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield the tables of a collector with their columns."""
     for events in collector.archived:
         if events.row:
-            types = _types(columns_of(events.row))
-            ensure_columns(connection, events.table, {**types, ARCHIVED_AT: "TIMESTAMP"})
+            yield events.table, {**_types(columns_of(events.row)), ARCHIVED_AT: "TIMESTAMP"}
     for state in collector.states:
         if state.history.table:
-            ensure_columns(connection, state.history.table, {"day": "DATE", **_types(columns_of(state.row))})
+            yield state.history.table, {"day": "DATE", **_types(columns_of(state.row))}
 
 
 def _types(columns: Sequence[Column]) -> dict[str, str]:
     return {column.name: column.type.duckdb for column in columns}
 
 
-def ensure_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> list[str]:
-    """Make a table, or add the columns it lacks; one whose type no longer fits becomes text. Return the changed."""
-    there = table_columns(connection, table)
+def ensure_columns(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Mapping[str, str],
+    there: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Make a table, or add the columns it lacks; one whose type no longer fits becomes text. Return the changed.
+
+    ``there`` are the columns that the table has, where these are known already.
+    """
+    there = table_columns(connection, table) if there is None else there
     if not there:
         connection.execute(f'CREATE TABLE "{table}" ({_stored(columns)})')
         return []

@@ -1,14 +1,19 @@
 """The repository poller in this process, polled by hand; no counter may fall from one poll to the next."""
 
+import functools
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from exporter.collectors import discover
 from exporter.exposition.state_store import StateStore
+from exporter.history.cleaner import Cleaner
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -23,8 +28,44 @@ WITH_NAMES = ("content", "users", *COLLECTORS)
 NOW = 1_763_548_200.0
 
 
+@functools.cache
+def cleaner(privacy: Privacy) -> Cleaner:
+    """Return the cleaner of this process: to start one costs more than all that it cleans in a test."""
+    return SharedCleaner(privacy)
+
+
+class SharedCleaner(Cleaner):
+    """A cleaner of several histories, one thread at a time."""
+
+    def __init__(self, privacy: Privacy) -> None:
+        super().__init__(privacy)
+        self._turn = threading.RLock()
+
+    def clean(self, rows: pa.Table) -> pa.Table:
+        """Clean them when no other thread does."""
+        with self._turn:
+            return super().clean(rows)
+
+    def clean_texts(self, rows: pa.Table, names: Sequence[str]) -> pa.Table:
+        """Clean them when no other thread does."""
+        with self._turn:
+            return super().clean_texts(rows, names)
+
+
+@functools.cache
+def prepared() -> bytes:
+    """Return a new history: its tables are made once in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = HistoryFile(Path(folder) / "history.duckdb")
+        History(file, discover(), Privacy()).prepare(datetime.fromtimestamp(NOW, UTC))
+        return file.path.read_bytes()
+
+
 class PollerHarness:
-    """One history with its poller; time stands still unless ``now`` is moved."""
+    """One history with its poller; time stands still unless ``now`` is moved.
+
+    Unless ``new_file`` is false a history that is not there begins with its tables made.
+    """
 
     def __init__(
         self,
@@ -35,8 +76,12 @@ class PollerHarness:
         limits: Limits | None = None,
         privacy: Privacy | None = None,
         collectors: Sequence[str] = COLLECTORS,
+        new_file: bool = True,
     ) -> None:
         self.now = NOW
+        if new_file and not path.exists() and path.parent.is_dir():
+            path.write_bytes(prepared())
+            path.chmod(0o640)
         self.collectors = collectors
         self.parameters = dict(parameters)
         self.file = HistoryFile(path, limits or Limits(patience_seconds=1.0))
@@ -61,6 +106,7 @@ class PollerHarness:
         found = discover()
         collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy, retention=self.retention)
+        self.history._cleaner = cleaner(self.privacy)
         self.context = PollContext(self.history, collectors, self.store, lambda: self.now)
         self.poller = RepositoryPoller(self.repository, self.context, Schedule(1.0, 1000.0))
 
