@@ -67,6 +67,7 @@ class HistoryFile:
     _opened_at: float = 0.0
     _trusted: Version | None = None
     _keep_for: float = 0.0
+    _merges: int | None = None
 
     def __post_init__(self) -> None:
         """Go to where a link leads: DuckDB's log, the lock and a file written anew are beside the file itself."""
@@ -147,6 +148,8 @@ class HistoryFile:
                 self._hold_lock()
                 self._check_space()
             self._connection = self._connect()
+            if self._merges is not None:
+                self._connection.execute("SET max_vacuum_tasks = 0")
             self._opened_at = self.clock()
         try:
             try:
@@ -162,15 +165,20 @@ class HistoryFile:
             raise self._unwritable(error) from error
 
     @contextlib.contextmanager
-    def kept_open(self, seconds: float) -> Iterator[None]:
-        """Leave the file open between the openings of the block, so many seconds at a time."""
-        self._keep_for = seconds
+    def kept_open(self, seconds: float, *, merges: int | None = None) -> Iterator[None]:
+        """Leave the file open between the openings of the block, so many seconds at a time.
+
+        With ``merges`` DuckDB merges small row groups only at the end, so many times: not at each checkpoint.
+        """
+        self._keep_for, self._merges = seconds, merges
         try:
             yield
         finally:
-            self._keep_for = 0.0
+            self._keep_for, self._merges = 0.0, None
             try:
                 with self.turn:
+                    if self._connection is not None and merges is not None:
+                        self._connection.execute(f"SET max_vacuum_tasks = {merges}")
                     self._close()
             except duckdb.Error as error:
                 raise self._unwritable(error) from error
