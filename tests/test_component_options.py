@@ -102,3 +102,10 @@ def test_durations_of_cloud_need_a_unit(unit: str, seconds: list[float], tmp_pat
     (requests,) = enabled["http_requests"].activity
     durations = [fold.seconds for fold in requests.folds if isinstance(fold, Distribution)]
     assert durations == [f"(duration) * {number}" for number in seconds]
+
+
+@pytest.mark.parametrize(("limit", "merging"), [("64MB", "64MB"), ("1GB", "128MB")])
+def test_merges_obey_the_limit_of_memory(limit: str, merging: str, tmp_path: Path) -> None:
+    """Row groups are merged within the configured limit, however low, and within their own where it is high."""
+    configuration = configured(tmp_path, f"history: {{memory_limit: {limit}}}")
+    assert component_options.history_limits(configuration).merge_memory == merging

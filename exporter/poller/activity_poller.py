@@ -39,7 +39,7 @@ HOUR = timedelta(hours=1)
 # So many files are worth to be archived in a row, for which the totals are read once.
 MANY_FILES = 200
 # After them DuckDB merges small row groups, so many times for each table: nothing else needs memory then.
-MERGES = 4
+MERGES = 2
 
 
 @dataclass(frozen=True)
