@@ -91,8 +91,7 @@ def checked(
     The ``trusted`` version is not searched for foreign SQL again: that costs as much as the rest of an opening.
     """
     try:
-        # A bar would be written to standard output, among the agent's logs.
-        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        connection.execute("SET TimeZone = 'UTC'")
         if trusted is None or version(path) != trusted:
             refuse_foreign_sql(connection, path)
     except (duckdb.Error, HistoryError):

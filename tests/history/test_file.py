@@ -35,12 +35,11 @@ def file(tmp_path: Path) -> HistoryFile:
 
 
 def test_limits_are_set(file: HistoryFile) -> None:
-    """DuckDB takes the memory and threads it was given, spills beside the file, and fetches no extensions; no bar."""
+    """DuckDB takes the memory and threads it was given, spills beside the file, and fetches no extensions."""
     with file.open() as connection:
-        names = ["memory_limit", "threads", "temp_directory", "TimeZone", "autoinstall_known_extensions"]
-        names.append("enable_progress_bar")
+        names = "memory_limit", "threads", "temp_directory", "TimeZone", "autoinstall_known_extensions"
         values = [connection.execute(f"SELECT current_setting('{name}')").fetchall()[0][0] for name in names]
-    assert values == ["61.0 MiB", 1, f"{file.path}.tmp", "UTC", False, False]
+    assert values == ["61.0 MiB", 1, f"{file.path}.tmp", "UTC", False]
 
 
 def test_row_groups_are_merged_after_many_transactions(file: HistoryFile) -> None:
