@@ -1,4 +1,4 @@
-"""``make bench``: archive, poll, export, read a large Tableau, notify of it, render, scrape and show many assets.
+"""``make bench``: archive, poll, export, read a large Tableau and an Activity Log, notify, render, scrape many assets.
 
 All as ratios within this run. ARGS="--rows 5000000" archives more; ARGS="--long 50000000" polls on a longer history;
 ARGS="--only exposition --pause 0" scrapes alone, without a pause.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks import exports, notifying, pages, rest
+from benchmarks import activity_log, exports, notifying, pages, rest
 from benchmarks.exposition import measure, report
 from benchmarks.peers import PEERS, poller
 from benchmarks.requests import fill, floor
@@ -23,13 +23,14 @@ from exporter.demo.postgres import Postgres
 from exporter.poller.repository_poller import RepositoryPoller
 from exporter.repository.connection import connect
 
+PARTS = ("activity_log", "archive", "exports", "exposition", "notify", "pages", "poll", "rest")
 NEW_ROWS = 1_000
 # What stands in the repository; a longer history has a past that the repository has not.
 REAL_ROWS = 1_000_000
 
 
-def main() -> None:
-    """Run the benchmarks and print their tables."""
+def parsed() -> argparse.Namespace:
+    """Return the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="requests to archive")
     parser.add_argument("--runs", type=int, default=3, help="interleaved runs of each way")
@@ -40,21 +41,34 @@ def main() -> None:
     parser.add_argument("--assets", type=int, default=100_000, help="of the exposition and the pages")
     parser.add_argument("--every", type=float, default=15.0, help="seconds from rendering to rendering")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds from scrape to scrape of each scraper")
-    parser.add_argument("--only", choices=["archive", "exports", "exposition", "notify", "pages", "poll", "rest"])
-    arguments = parser.parse_args()
+    parser.add_argument("--files", type=int, default=6_000, help="of the Activity Log, 84 events each")
+    parser.add_argument("--only", choices=PARTS)
+    return parser.parse_args()
+
+
+def exposing(arguments: argparse.Namespace) -> None:
+    """Render and scrape, small and whole."""
+    for small in (True, False):
+        runs = [measure(arguments.assets, arguments, small=small) for _ in range(arguments.runs)]
+        report(arguments.assets, runs)
+
+
+def main() -> None:
+    """Run the benchmarks and print their tables."""
+    arguments = parsed()
     if arguments.only in {None, "exposition"}:
-        for small in (True, False):
-            runs = [measure(arguments.assets, arguments, small=small) for _ in range(arguments.runs)]
-            report(arguments.assets, runs)
+        exposing(arguments)
     if arguments.only in {None, "pages"}:
         pages.measure(arguments.assets, times=40, scrapers=8, pause_seconds=arguments.pause)
     if arguments.only in {None, "rest"}:
         reading(arguments.workbooks, arguments.datasources, arguments.runs)
+    if arguments.only in {None, "activity_log"}:
+        activity_log.measure(arguments.files, events=84)
     if arguments.only in {None, "notify"}:
         telling(arguments.workbooks, arguments.datasources)
     if arguments.only in {None, "exports"}:
         exports.measure(arguments.long, arguments.runs)
-    if arguments.only in {"exports", "exposition", "notify", "pages", "rest"}:
+    if arguments.only in {"activity_log", "exports", "exposition", "notify", "pages", "rest"}:
         return
     with Postgres(settings={"max_wal_size": "8GB", "autovacuum": "off"}) as server:
         server.start()

@@ -187,25 +187,35 @@ def measured(pipe: Connection, way: Callable[[str, Path], int], url: str) -> Non
         pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def main() -> None:
-    """Run the loop, the agent, and the loop again."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=6000)
-    parser.add_argument("--events", type=int, default=84)
-    options = parser.parse_args()
+def measure(files: int, events: int) -> None:
+    """Run the loop, the agent, and the loop again; print what each costs, and the agent's as a ratio of the loop's."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    server = context.Process(target=serve, args=(there, options.files, options.events), daemon=True)
+    server = context.Process(target=serve, args=(there, files, events), daemon=True)
     server.start()
     url = here.recv()
+    costs: dict[str, list[tuple[float, float]]] = {}
     for name, way in (("plain loop", loop), ("agent", ours), ("plain loop", loop)):
         process = context.Process(target=measured, args=(there, way, url))
         process.start()
         found, seconds, processor = here.recv()
         peak = here.recv()
         process.join()
+        costs.setdefault(name, []).append((seconds, processor))
         print(f"{name:12} {found:>9,} events {seconds:7.1f} s {processor:7.1f} s of processor {peak:6.0f} MB at most")
     server.terminate()
+    plain = [sum(column) / len(column) for column in zip(*costs["plain loop"], strict=True)]
+    time_ratio, processor_ratio = (cost / of_loop for cost, of_loop in zip(costs["agent"][0], plain, strict=True))
+    print(f"the agent takes {time_ratio:.2f} x the time of the loop, {processor_ratio:.1f} x its processor time")
+
+
+def main() -> None:
+    """Measure by itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=6000)
+    parser.add_argument("--events", type=int, default=84)
+    options = parser.parse_args()
+    measure(options.files, options.events)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0}
+# What DuckDB may use to merge small row groups: more of them would only be kept in memory.
+MERGE_BYTES = 128_000_000
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
@@ -136,7 +138,9 @@ def pseudonyms(configuration: Configuration) -> Pseudonyms | None:
 def history_limits(configuration: Configuration) -> Limits:
     """Return the limits of DuckDB's memory and threads."""
     settings = configuration.history
-    return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
+    sizes = (settings.memory_limit, min(settings.memory_limit, MERGE_BYTES))
+    memory, merge_memory = (f"{size // 1_000_000}MB" for size in sizes)
+    return Limits(memory, settings.threads, merge_memory=merge_memory)
 
 
 def series_limits(configuration: Configuration) -> SeriesLimits:

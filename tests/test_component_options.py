@@ -112,3 +112,10 @@ def test_processes_are_collected_where_systeminfo_is_switched_on(setting: str, s
     configuration = configured(tmp_path, f"rest: {{url: 'https://t', token_name: a, token_value: b, {setting}}}")
     assert ("processes" in component_options.enabled(configuration, KNOWN)) is switched
     assert "disks" in component_options.enabled(configuration, KNOWN)
+
+
+@pytest.mark.parametrize(("limit", "merging"), [("64MB", "64MB"), ("1GB", "128MB")])
+def test_merges_obey_the_limit_of_memory(limit: str, merging: str, tmp_path: Path) -> None:
+    """Row groups are merged within the configured limit, however low, and within their own where it is high."""
+    configuration = configured(tmp_path, f"history: {{memory_limit: {limit}}}")
+    assert component_options.history_limits(configuration).merge_memory == merging

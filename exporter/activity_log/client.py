@@ -185,7 +185,7 @@ class ActivityLogClient:
                 url = url or self._presigned(site, [file.path]).get(file.path)
                 if url is None:
                     continue
-                self._refuse_plain(url)
+                self._refuse_unsafe(url)
                 if (content := self._objects.fetch(url, last)) is not None:
                     return Download(file, content, last.size)
             except (LinkExpired, TransferIncomplete) as failure:
@@ -199,8 +199,17 @@ class ActivityLogClient:
             url = None
         return Download(file, error=error)
 
-    def _refuse_plain(self, url: str) -> None:
-        if urlsplit(url).scheme != "https" and self._options.url.startswith("https:"):
+    def _refuse_unsafe(self, url: str) -> None:
+        """Raise SourceRefused for an address without TLS, or one that cannot be parsed: its text is not repeated."""
+        unparsable = SourceRefused(f"{self._place}: names a file by an address that cannot be parsed")
+        try:
+            parts = urlsplit(url)
+            is_address = url.isascii() and url.isprintable() and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise unparsable from None
+        if not is_address:
+            raise unparsable
+        if parts.scheme != "https" and self._options.url.startswith("https:"):
             raise SourceRefused(f"{self._place}: names a file at {origin(url)}, without TLS")
 
     def _presigned(self, site: CloudSite, paths: Sequence[str]) -> Mapping[str, str]:

@@ -4,12 +4,14 @@ A file is read once, whenever it appears and however often it is listed. The tim
 made available; an event may be older, and may stand in a later file again.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collectors._arrow import number_of
 from exporter.history.aggregation import plausible_span
@@ -17,6 +19,8 @@ from exporter.history.arrow import registered
 from exporter.history.positions import Position
 from exporter.history.totals import mark
 
+REJECTS_KEPT = 100
+"""So many lines of a file are kept aside; all are counted."""
 LEDGER, REJECTS = "activity_files", "activity_rejects"
 SOURCE = "activity_log"
 _UNTIL = "until"
@@ -31,6 +35,44 @@ class ReadFile:
     bytes: int
     events: int
     rejected: int
+
+
+@dataclass(frozen=True)
+class ParsedLines:
+    """The rows of each table, what became of the lines of each file, and the lines that are no events."""
+
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    files: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """The events and the rejected lines of each file."""
+    rejects: pa.Table = field(default_factory=lambda: pa.table({}))
+    """Columns file, number, reason, text."""
+
+    def without_rows(self, file: int) -> "ParsedLines":
+        """Return what became of the lines of one file, which is the first from now on; without rows."""
+        rejects = self.rejects
+        if rejects.num_rows:
+            rejects = rejects.filter(pc.equal(rejects.column("file"), file))
+            rejects = rejects.set_column(0, "file", pa.repeat(pa.scalar(0, pa.int64()), rejects.num_rows))
+        return ParsedLines({}, {0: self.files[file]} if file in self.files else {}, rejects)
+
+
+def first_rejects(rejects: pa.Table) -> pa.Table:
+    """Return the rejected lines that are kept of each file; they are in the order of their lines."""
+    kept = Counter[int]()
+    places = []
+    for place, file in enumerate(rejects.column("file").to_pylist()):
+        kept[file] += 1
+        if kept[file] <= REJECTS_KEPT:
+            places.append(place)
+    return rejects.take(pa.array(places, pa.int64()))
+
+
+def summed(parts: Sequence[ParsedLines]) -> ParsedLines:
+    """Return the counts and the first rejected lines of the parts of one file, in its order."""
+    counts = [part.files.get(0, (0, 0)) for part in parts]
+    found = [part.rejects for part in parts if part.rejects.num_rows]
+    rejects = first_rejects(pa.concat_tables(found)) if found else pa.table({})
+    return ParsedLines({}, {0: (sum(count[0] for count in counts), sum(count[1] for count in counts))}, rejects)
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:

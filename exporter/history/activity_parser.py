@@ -6,7 +6,6 @@ is no event is counted and kept aside.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import duckdb
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Column, Events, columns_of
+from exporter.history.activity import REJECTS_KEPT, ParsedLines
 from exporter.history.activity_fields import COMMON, is_kept, other_uris
 from exporter.history.arrow import Stream, registered
 from exporter.history.locking import Reserve
@@ -27,8 +27,6 @@ MOST_NAMES = 2_000
 """So many names of fields are remembered; more than a line may have."""
 KEPT_CHARACTERS = 2_000
 CHUNK_ROWS = 256
-REJECTS_KEPT = 100
-"""So many lines of a file are kept aside; all are counted."""
 FILES = pa.schema([("file", pa.int64()), ("hour", pa.timestamp("us")), ("event_type", pa.string())])
 
 _SETTINGS: Settings = {"memory_limit": "256MB", "temp_directory": "", "threads": 1}
@@ -42,17 +40,6 @@ _SHEET = """regexp_replace(
 _CUT = f"""regexp_replace(
     regexp_replace(left(text, {KEPT_CHARACTERS}), '[?#][^"\\s]*', '', 'g'), '(?i)trusted/[^/"\\s]+',
     'trusted/-', 'g')"""
-
-
-@dataclass(frozen=True)
-class ParsedLines:
-    """The rows of each table, what became of the lines of each file, and the lines that are no events."""
-
-    tables: Mapping[str, pa.Table] = field(default_factory=dict)
-    files: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    """The events and the rejected lines of each file."""
-    rejects: pa.Table = field(default_factory=lambda: pa.table({}))
-    """Columns file, number, reason, text."""
 
 
 class ActivityParser:
@@ -83,6 +70,7 @@ class ActivityParser:
         read = self._run("read", _READ, lines=_in_chunks(lines))
         bad = pc.is_valid(read.column("reason"))
         rejected = lines.append_column("reason", read.column("reason")).filter(bad)
+        rejected = rejected.set_column(2, "text", pc.utf8_rtrim(rejected.column("text"), "\n"))
         good, names = lines, read.column("names")
         if rejected.num_rows:
             good, names = lines.filter(pc.invert(bad)), names.filter(pc.invert(bad))

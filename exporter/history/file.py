@@ -34,7 +34,7 @@ COMMANDS_GAP_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of DuckDB on its host: memory, threads, waiting, disk."""
+    """Limits of DuckDB on its host: memory (another while row groups are merged), threads, waiting, disk."""
 
     memory: str = "256MB"
     threads: int = 1
@@ -42,6 +42,7 @@ class Limits:
     free_bytes: int = FREE_BYTES_NEEDED
     spills: bool = True
     """Whether what does not fit into memory may be written beside the file for the moment."""
+    merge_memory: str = "128MB"
 
 
 @dataclass
@@ -53,7 +54,6 @@ class HistoryFile:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     read_only: bool = False
-    """Whether it is opened for reading only."""
     repairs: bool = True
     """Whether a log that cannot be replayed is set aside: that is for the agent, who writes it down."""
     gap_seconds: float = _GAP_SECONDS
@@ -67,6 +67,7 @@ class HistoryFile:
     _opened_at: float = 0.0
     _trusted: Version | None = None
     _keep_for: float = 0.0
+    merges: int | None = None
 
     def __post_init__(self) -> None:
         """Go to where a link leads: DuckDB's log, the lock and a file written anew are beside the file itself."""
@@ -162,15 +163,18 @@ class HistoryFile:
             raise self._unwritable(error) from error
 
     @contextlib.contextmanager
-    def kept_open(self, seconds: float) -> Iterator[None]:
-        """Leave the file open between the openings of the block, so many seconds at a time."""
-        self._keep_for = seconds
+    def kept_open(self, seconds: float, *, merges: int | None = None) -> Iterator[None]:
+        """Leave the file open between openings, so many seconds; only at the end so many ``merges`` of row groups."""
+        self._keep_for, self.merges = seconds, merges
         try:
             yield
         finally:
-            self._keep_for = 0.0
+            self._keep_for, self.merges = 0.0, None
             try:
                 with self.turn:
+                    if self._connection is not None and merges is not None:
+                        memory = self.limits.merge_memory
+                        self._connection.execute(f"SET max_vacuum_tasks = {merges}; SET memory_limit = '{memory}'")
                     self._close()
             except duckdb.Error as error:
                 raise self._unwritable(error) from error
@@ -293,4 +297,5 @@ def settings(file: HistoryFile) -> Settings:
         "storage_compatibility_version": STORAGE_VERSION,
         **CONFINED,
         **({} if file.limits.spills else {"temp_directory": ""}),
+        **({} if file.merges is None else {"max_vacuum_tasks": 0}),
     }

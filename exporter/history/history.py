@@ -139,11 +139,14 @@ class History:
             yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
 
     @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Write many transactions in a row: what the file holds is read again after the last."""
+    def batch(self, *, merges: int | None = None) -> Iterator[None]:
+        """Write many transactions in a row: what the file holds is read again after the last.
+
+        ``merges`` is that of ``HistoryFile.kept_open``.
+        """
         self._many = True
         try:
-            with self.file.kept_open(HOLD_SECONDS):
+            with self.file.kept_open(HOLD_SECONDS, merges=merges):
                 yield
         finally:
             with self.file.turn:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,8 +13,9 @@ from exporter.collector import Events, Fold
 from exporter.collectors import counts_people
 from exporter.collectors.activity_log import FILES, NEWEST, REJECTED
 from exporter.history import activity
+from exporter.history.activity import ParsedLines, first_rejects, summed
 from exporter.history.activity_parser import FILES as FILE_COLUMNS
-from exporter.history.activity_parser import ActivityParser, ParsedLines
+from exporter.history.activity_parser import ActivityParser
 from exporter.history.aggregation import Lookups, add
 from exporter.history.privacy import person_ids
 from exporter.history.totals import naive
@@ -43,12 +43,32 @@ class Archived:
 
 @dataclass
 class Batch:
-    """Files that are archived in one transaction."""
+    """Files that are archived in one transaction: whole ones, and of a file that is larger than a batch a part.
+
+    The ledger has such a file with its last part. If that is never reached, the file is read again, and its events that
+    are archived are known by their keys.
+    """
 
     downloads: list[Download] = field(default_factory=list)
     parsed: list[ParsedLines] = field(default_factory=list)
     bytes: int = 0
     unparsed: list[Piece] = field(default_factory=list)
+    earlier: list[ParsedLines] = field(default_factory=list)
+    """Of the parts of the first file that are in other batches: the counts and the rejected lines, without rows."""
+    is_part: bool = False
+    """Whether the last file goes on in the next batch."""
+
+    @property
+    def finished(self) -> Sequence[Download]:
+        """The files that end in this batch."""
+        return self.downloads[:-1] if self.is_part else self.downloads
+
+    def next_part(self) -> "Batch":
+        """Return the batch in which the last file goes on; this one leaves its counts to that."""
+        self.is_part = True
+        last = len(self.downloads) - 1
+        parts = [*(self.earlier if last == 0 else ()), *(parsed.without_rows(last) for parsed in self.parsed)]
+        return Batch(downloads=[self.downloads[last]], earlier=[summed(parts)])
 
     def rows(self, table: str) -> pa.Table:
         """Return the rows of a table."""
@@ -73,7 +93,15 @@ class ActivityArchiver:
             if download.content is None:
                 archived.error = archived.error or str(download.error)
                 continue
-            self._add(site, batch, download, download.content)
+            batch.downloads.append(download)
+            with download.content as content:
+                for piece in pieces(len(batch.downloads) - 1, content):
+                    if batch.bytes >= BATCH_BYTES:
+                        self._parse(site, batch)
+                        following = batch.next_part()
+                        yield batch
+                        batch = following
+                    self._add(site, batch, piece)
             if batch.bytes >= BATCH_BYTES or len(batch.downloads) >= BATCH_FILES:
                 self._parse(site, batch)
                 yield batch
@@ -116,15 +144,12 @@ class ActivityArchiver:
     def _folds(self, events: Events) -> Sequence[Fold]:
         return (*events.folds, *self._of_requests) if events.counts_usage else events.folds
 
-    def _add(self, site: CloudSite, batch: Batch, download: Download, content: IO[bytes]) -> None:
-        """Add a file to a batch, and parse as many lines at once as make a piece."""
-        batch.downloads.append(download)
-        batch.bytes += download.size
-        with content:
-            for piece in pieces(len(batch.downloads) - 1, content):
-                batch.unparsed.append(piece)
-                if sum(waiting.bytes for waiting in batch.unparsed) >= PIECE_BYTES:
-                    self._parse(site, batch)
+    def _add(self, site: CloudSite, batch: Batch, piece: Piece) -> None:
+        """Add a piece of the last file to a batch, and parse as many lines at once as make a piece."""
+        batch.bytes += piece.bytes
+        batch.unparsed.append(piece._replace(file=len(batch.downloads) - 1))
+        if sum(waiting.bytes for waiting in batch.unparsed) >= PIECE_BYTES:
+            self._parse(site, batch)
 
     def _parse(self, site: CloudSite, batch: Batch) -> None:
         """Parse the lines that wait."""
@@ -156,8 +181,8 @@ class ActivityArchiver:
 
     def _ledger(self, batch: Batch) -> list[activity.ReadFile]:
         files = []
-        for number, download in enumerate(batch.downloads):
-            counts = [parsed.files.get(number, (0, 0)) for parsed in batch.parsed]
+        for number, download in enumerate(batch.finished):
+            counts = [parsed.files.get(number, (0, 0)) for parsed in (*batch.earlier, *batch.parsed)]
             events, rejected = sum(count[0] for count in counts), sum(count[1] for count in counts)
             file = download.file
             files.append(activity.ReadFile(file.path, file.hour, download.size, events, rejected))
@@ -165,10 +190,11 @@ class ActivityArchiver:
 
     def _rejects(self, batch: Batch) -> pa.Table:
         """Return the rejected lines with the paths of their files."""
-        found = [parsed.rejects for parsed in batch.parsed if parsed.rejects.num_rows]
+        found = [parsed.rejects for parsed in (*batch.earlier, *batch.parsed) if parsed.rejects.num_rows]
         if not found:
             return pa.table({})
-        rejects = pa.concat_tables(found)
+        rejects = first_rejects(pa.concat_tables(found))
+        rejects = rejects.filter(pc.less(rejects.column("file"), len(batch.finished)))
         files = [batch.downloads[number].file for number in rejects.column("file").to_pylist()]
         return pa.table(
             {

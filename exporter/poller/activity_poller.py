@@ -38,6 +38,8 @@ SURELY_RETAINED = timedelta(days=14)
 HOUR = timedelta(hours=1)
 # So many files are worth to be archived in a row, for which the totals are read once.
 MANY_FILES = 200
+# After them DuckDB merges small row groups, so many times for each table: nothing else needs memory then.
+MERGES = 2
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class ActivityPoller:
         if listing.refused:
             archived.error = f"{listing.refused} files are listed by paths that lead elsewhere"
         # The ledger is asked and written in one opening of the file where there is much to do.
-        many = self._history.batch() if len(listing.files) > MANY_FILES else nullcontext()
+        many = self._history.batch(merges=MERGES) if len(listing.files) > MANY_FILES else nullcontext()
         with many:
             self._read_files(site, self._unread(listing.files, now), end, archived, now)
 
@@ -203,7 +205,7 @@ class ActivityPoller:
         with closing(prefetch(self._batches(site, files, archived))) as batches:
             left = len(files)
             for batch in batches:
-                left -= len(batch.downloads)
+                left -= len(batch.finished)
                 self._write(site, batch, archived, end if not left else None, now)
 
     def _batches(self, site: CloudSite, files: Sequence[ListedFile], archived: Archived) -> Iterator[Batch]:

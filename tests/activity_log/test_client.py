@@ -52,6 +52,25 @@ def expected(files: ActivityFiles) -> dict[str, bytes]:
     return {file.path: files.content(file) for file in files.listed(default, BEGIN, NOW)}
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://[x", "http://[::1?s=CANARY", "http://x:99999/", "http://x:CANARY/", "http://", "::", "http://\u2100.com/"],
+)
+def test_an_address_that_cannot_be_parsed(
+    client: ActivityLogClient, cloud: CloudManager, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """It costs its file alone, with one line that does not repeat it, and the other files arrive."""
+    default = site(client)
+    listed = client.files(default, BEGIN, NOW).files
+    sign = cloud.store.sign
+    monkeypatch.setattr(cloud.store, "sign", lambda path: address if path == listed[0].path else sign(path))
+    first, *others = list(client.download(default, listed))
+    assert isinstance(first.error, SourceRefused)
+    assert str(first.error).endswith("names a file by an address that cannot be parsed")
+    assert "CANARY" not in str(first.error)
+    assert len(contents(others)) == len(listed) - 1
+
+
 def test_every_file_arrives(client: ActivityLogClient, cloud: CloudManager, files: ActivityFiles) -> None:
     """Every file that is listed arrives as it is, in the order of hours."""
     assert everything(client) == expected(files)

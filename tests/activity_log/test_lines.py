@@ -20,13 +20,13 @@ def test_lines_keep_their_numbers(monkeypatch: pytest.MonkeyPatch, piece_bytes: 
     """Blank lines are left out and counted, in whatever pieces a file is read."""
     monkeypatch.setattr(lines, "PIECE_BYTES", piece_bytes)
     content = b"\xef\xbb\xbf{}\n\n \n{}\r\n{}"
-    assert read(content) == [(1, "{}"), (4, "{}\r"), (5, "{}")]
+    assert read(content) == [(1, "{}\n"), (4, "{}\r\n"), (5, "{}\n")]
     assert read(b"") == []
 
 
 def test_a_line_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is marked, so that it is no JSON, and the others around it are as they were."""
-    assert read(b'{"a":"\xff"}\n{"a":"\xc3\xa9"}') == [(1, NO_TEXT + '{"a":"\ufffd"}'), (2, '{"a":"é"}')]
+    assert read(b'{"a":"\xff"}\n{"a":"\xc3\xa9"}') == [(1, NO_TEXT + '{"a":"\ufffd"}\n'), (2, '{"a":"é"}\n')]
 
 
 def test_a_line_that_is_longer_than_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from exporter.activity_log import lines
 from exporter.activity_log.client import PARALLEL, ActivityLogClient
 from exporter.activity_log.errors import BadRequest
 from exporter.activity_log.files import CloudSite, Listing
@@ -14,6 +16,9 @@ from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.errors import HistoryUnwritable
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
+from exporter.history.transaction import Transaction
+from exporter.poller import activity_archiver
+from exporter.poller.activity_archiver import ActivityArchiver, Batch
 from exporter.poller.activity_poller import SOURCE, ActivitySchedule
 from tests.activity_log.conftest import NOW
 from tests.activity_log.harness import ActivityHarness, assert_exactly_once
@@ -89,6 +94,39 @@ def test_lines_that_are_no_events(cloud: CloudManager, files: ActivityFiles, har
     assert harness.query("SELECT count(*), count(text) FROM activity_rejects") == [(rejected, rejected)]
     counted = "SELECT sum(value) FROM counters WHERE family = 'tableau_activity_log_rejected_lines_total'"
     assert harness.query(counted) == [(rejected,)]
+
+
+@pytest.mark.parametrize("interrupted", [False, True], ids=["whole", "interrupted"])
+def test_a_large_file_in_parts(
+    cloud: CloudManager,
+    files: ActivityFiles,
+    harness: ActivityHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    interrupted: bool,
+) -> None:
+    """A file larger than a transaction is archived in several, in the ledger with the last; events are counted once."""
+    monkeypatch.setattr(activity_archiver, "BATCH_BYTES", 10_000)
+    for module in (lines, activity_archiver):
+        monkeypatch.setattr(module, "PIECE_BYTES", 4_000)
+    cloud.failure_modes.no_events = 3
+    write, batches = ActivityArchiver.write, list[Batch]()
+
+    def noted(self: ActivityArchiver, transaction: Transaction, site: CloudSite, batch: Batch, *rest: Any) -> None:
+        if interrupted and any(batch.is_part for batch in batches):
+            raise HistoryUnwritable("the disk is full")
+        batches.append(batch)
+        write(self, transaction, site, batch, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ActivityArchiver, "write", noted)
+        assert harness.poll() is not interrupted
+    assert any(batch.is_part for batch in batches)
+    assert harness.faults() == []
+    assert harness.poll()
+    assert_exactly_once(harness, files)
+    count = len(list(files.all_listed()))
+    assert harness.query("SELECT count(*), sum(rejected) FROM activity_files") == [(count, 3 * count)]
+    assert harness.query("SELECT count(*), count(DISTINCT (path, line)) FROM activity_rejects") == [(3 * count,) * 2]
 
 
 def faulty(**failure_modes: object) -> Callable[[CloudManager], None]:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from exporter.collectors import discover
-from exporter.history.activity_parser import FILES, LONGEST_LINE, MOST_FIELDS, ActivityParser, ParsedLines
+from exporter.history.activity import ParsedLines
+from exporter.history.activity_parser import FILES, LONGEST_LINE, MOST_FIELDS, ActivityParser
 from exporter.history.redaction import Privacy
 
 HOUR = datetime(2026, 1, 31, 1)  # noqa: DTZ001 - naive, as in the history

@@ -42,6 +42,25 @@ def test_limits_are_set(file: HistoryFile) -> None:
     assert values == ["61.0 MiB", 1, f"{file.path}.tmp", "UTC", False]
 
 
+def test_row_groups_are_merged_after_many_transactions(file: HistoryFile) -> None:
+    """Checkpoints within the block write no row again; at its end small row groups become one."""
+    groups = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('t')"
+    now = 0.0
+    file.clock, file.sleep = lambda: now, lambda _: None
+    with file.open() as connection:
+        connection.execute("CREATE TABLE t AS SELECT range AS a FROM range(2000)")
+    with file.kept_open(1.0, merges=4):
+        for _ in range(3):
+            with file.open() as connection:
+                connection.execute("INSERT INTO t SELECT range FROM range(2000)")
+                now += 2.0
+        with file.open() as connection:
+            assert connection.execute(groups).fetchall() == [(4,)]
+            connection.execute("INSERT INTO t SELECT range FROM range(2000)")
+    with file.open() as connection:
+        assert connection.execute(groups).fetchall() == [(1,)]
+
+
 def test_an_old_storage_version(file: HistoryFile) -> None:
     """Whatever DuckDB writes the file, 1.5 can read it."""
     with file.open() as connection:
