@@ -16,6 +16,7 @@ from grafana.source.panels import (
     table,
     timeseries,
 )
+from grafana.source.queries import error_rate
 
 # Except TableauExporterDown, alerts have neither job nor instance; an alert without a site concerns every site.
 ALERTS = 'ALERTS{alertname=~"Tableau.+",alertstate="firing",site=~"$site|"'
@@ -126,15 +127,9 @@ HEALTH = Row(
         ),
         stat(
             "Error rate (5xx)",
-            "Fraction of requests with a status that Tableau answered with a server error (5xx).",
+            "Fraction of requests with an HTTP status that Tableau answered with a server error (5xx).",
             "percentunit",
-            """
-                (
-                    sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                    or 0 * sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval]))
-                )
-                / (sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval])) > 0)
-            """,
+            error_rate("rate", "$__rate_interval"),
             thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
             no_value=NO_STATUS,
             link="usage",
@@ -254,7 +249,8 @@ SITES = Row(
         table(
             "Sites",
             """
-                Usage and problems of every selected site, now. Requests are per second over the last minutes.
+                Usage and problems of every selected site, now. Requests are per second over the last minutes; the error
+                rate is of those with an HTTP status.
             """,
             (
                 Label(
@@ -284,10 +280,7 @@ SITES = Row(
                     "sum by (site) (rate(tableau_http_requests_total{@site}[$__rate_interval]))", "Requests", "reqps"
                 ),
                 Value(
-                    """
-                        sum by (site) (rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                        / (sum by (site) (rate(tableau_http_requests_total{@site}[$__rate_interval])) > 0)
-                    """,
+                    error_rate("rate", "$__rate_interval", "site"),
                     "Error rate (5xx)",
                     "percentunit",
                     ((None, "text"), (0.05, "orange"), (0.25, "red")),

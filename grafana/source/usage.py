@@ -14,6 +14,7 @@ from grafana.source.panels import (
     table,
     timeseries,
 )
+from grafana.source.queries import error_rate
 
 NO_VIEWS = "No views loaded, or collectors.views is off in the agent's configuration"
 NO_INSIGHTS = "rest.admin_insights is off in the agent's configuration (Tableau Cloud only)"
@@ -59,15 +60,9 @@ NOW = Row(
         ),
         stat(
             "Error rate (5xx)",
-            "Fraction of requests with a status that Tableau answered with a server error (5xx).",
+            "Fraction of requests with an HTTP status that Tableau answered with a server error (5xx).",
             "percentunit",
-            """
-                (
-                    sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                    or 0 * sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval]))
-                )
-                / (sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval])) > 0)
-            """,
+            error_rate("rate", "$__rate_interval"),
             thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
             no_value=NO_STATUS,
             decimals=1,
@@ -144,20 +139,17 @@ TRENDS = Row(
         timeseries(
             "Errors by status class",
             """
-                Failed requests per second by status class: 4xx are client errors, 5xx server errors; unknown had no
-                status. Tableau Cloud logs no status of any request: nothing is shown.
+                Failed requests per second by status class: 4xx are client errors, 5xx server errors. Requests without
+                an HTTP status are no errors; Tableau Cloud logs no status of any request.
             """,
             "reqps",
             tuple(
                 Line(
-                    f"""
-                        sum(rate(tableau_http_requests_total{{@site,status_class="{status}"}}[$__rate_interval]))
-                        and sum(rate(tableau_http_requests_total{{@site,status_class!="unknown"}}[$__rate_interval]))
-                    """,
+                    f'sum(rate(tableau_http_requests_total{{@site,status_class="{status}"}}[$__rate_interval]))',
                     status,
                     color,
                 )
-                for status, color in (("4xx", "blue"), ("5xx", "red"), ("unknown", "text"))
+                for status, color in (("4xx", "blue"), ("5xx", "red"))
             ),
             no_value=f"No errors. {NO_STATUS}",
         ),
@@ -169,7 +161,10 @@ SITES = Row(
     (
         table(
             "Sites",
-            "Usage, error rate and view load time of each site within the dashboard's time range.",
+            """
+                Usage, error rate (of requests with an HTTP status) and view load time of each site within the
+                dashboard's time range.
+            """,
             (
                 Label(
                     "site",
@@ -184,10 +179,7 @@ SITES = Row(
                     decimals=0,
                 ),
                 Value(
-                    """
-                        sum by (site) (increase(tableau_http_requests_total{@site,status_class="5xx"}[$__range]))
-                        / (sum by (site) (increase(tableau_http_requests_total{@site}[$__range])) > 0)
-                    """,
+                    error_rate("increase", "$__range", "site"),
                     "Error rate (5xx)",
                     "percentunit",
                     FAILING,
