@@ -33,6 +33,25 @@ def load_time(quantile: float) -> str:
     """
 
 
+ERROR_RATE = stat(
+    "Error rate (5xx)",
+    "Fraction of requests with an HTTP status that Tableau answered with a server error (5xx).",
+    "percentunit",
+    error_rate("rate", "$__rate_interval"),
+    thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
+    no_value=NO_STATUS,
+    decimals=1,
+)
+
+VIEW_LOAD_TIME = stat(
+    "View load time (p90)",
+    "90th percentile of view load time (bootstrapSession requests, measured by Tableau).",
+    "s",
+    load_time(0.9),
+    thresholds=((None, "green"), (5, "orange"), (10, "red")),
+    no_value=NO_DURATIONS,
+)
+
 NOW = Row(
     "Now",
     (
@@ -58,23 +77,8 @@ NOW = Row(
             no_value="No data a week ago",
             decimals=0,
         ),
-        stat(
-            "Error rate (5xx)",
-            "Fraction of requests with an HTTP status that Tableau answered with a server error (5xx).",
-            "percentunit",
-            error_rate("rate", "$__rate_interval"),
-            thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
-            no_value=NO_STATUS,
-            decimals=1,
-        ),
-        stat(
-            "View load time (p90)",
-            "90th percentile of view load time (bootstrapSession requests, measured by Tableau).",
-            "s",
-            load_time(0.9),
-            thresholds=((None, "green"), (5, "orange"), (10, "red")),
-            no_value=NO_DURATIONS,
-        ),
+        ERROR_RATE,
+        VIEW_LOAD_TIME,
         stat(
             "Active users (server, 1d)",
             "Distinct users within the last day on all sites, whichever are selected; each is counted once.",
