@@ -7,9 +7,8 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,6 +19,7 @@ from exporter.errors import ConfigurationError
 from exporter.export_schedule import Exports, jobs
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.process import release_memory
+from exporter.exposition.series_limit import SeriesLimits
 from exporter.exposition.state_store import CERTIFICATE, NOTIFICATIONS, TimedBlocks
 from exporter.freshness import sla_lookup
 from exporter.history.place import log_place
@@ -29,12 +29,7 @@ from exporter.status import ExportStatus, Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
-from exporter.wiring import Workers, build_state, build_workers, refuse_restart
-
-if TYPE_CHECKING:
-    from exporter.poller.activity_poller import ActivityPoller
-    from exporter.poller.repository_poller import RepositoryPoller
-    from exporter.poller.rest_poller import RestPoller
+from exporter.wiring import build_state, build_workers, refuse_restart
 
 RENDER_SECONDS = 10.0
 SIGNAL_SECONDS = 0.5
@@ -113,11 +108,10 @@ class Agent:
         self._pages = PageData()
         self._ready = False
         self._changed = threading.Event()
-        self._stopping = threading.Event()
         self._ended = threading.Event()
         self._reloading = threading.Lock()
         self._state = build_state(configuration, self._changed.set, evaluation or EvaluationOptions())
-        self._store = self._state.store
+        self._store, self._ending = self._state.store, self._state.ending
         self._renderer = Renderer(collectors=collectors.declared_by())
         self._page_builder = PageDataBuilder(
             self._state.answers, self._store.firing, self._state.assets.rows_and_blocks
@@ -131,9 +125,10 @@ class Agent:
         self._workers = build_workers(configuration, self._state)
         self._apply(configuration)
         self._threads = (
-            threading.Thread(target=self._poll_forever, name="poller"),
-            threading.Thread(target=self._poll_rest_forever, name="rest poller"),
-            threading.Thread(target=self._poll_activity_forever, name="activity log poller"),
+            *(
+                threading.Thread(target=self._poll_forever, args=(source,), name=f"{source} poller")
+                for source in self._workers.pollers
+            ),
             threading.Thread(target=self._notify_forever, name="notifier"),
             threading.Thread(target=self._exports.run, args=(self._store.status.first_polls_done,), name="exports"),
             threading.Thread(target=self._render_forever, name="renderer", daemon=True),
@@ -159,7 +154,7 @@ class Agent:
 
     def stop(self) -> None:
         """Finish the poll that runs, read exactly once more, end the export that runs, close the file, and end."""
-        self._stopping.set()
+        self._ending.set()
         self._exports.stop()
         self._workers.context.stopped.set()
         self._changed.set()
@@ -198,7 +193,7 @@ class Agent:
                 configuration = self._options.load(self._state.known)
                 refuse_restart(self._configuration, configuration)
                 access = component_options.access(configuration)
-                workers = build_workers(configuration, self._state, self._workers)
+                workers = build_workers(configuration, self._state)
                 self._access.adopt(access)
             except ConfigurationError as error:
                 self._store.status.set_reload(time.time(), str(error))
@@ -225,7 +220,7 @@ class Agent:
         for warning in configuration.warnings:
             log.warning("configuration", warning=warning)
         self._state.file.limits = component_options.history_limits(configuration)
-        self._renderer.limits = component_options.series_limits(configuration)
+        self._renderer.limits = SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
         self._watchdog.limits = component_options.stuck_after(configuration)
         freshness = configuration.freshness
         for merged in self._state.merged_states.values():
@@ -242,27 +237,14 @@ class Agent:
         self._store.retain(enabled)
         self._state.answers.retain(enabled)
 
-    def _poll_forever(self) -> None:
-        self._run_forever(lambda workers: workers.poller)
-        if (poller := self._workers.poller) and self._store.status.source("repository").up:
-            poller.poll(exact=True)
-
-    def _poll_rest_forever(self) -> None:
-        self._run_forever(lambda workers: workers.rest_poller)
-
-    def _poll_activity_forever(self) -> None:
-        self._run_forever(lambda workers: workers.activity_poller)
-
-    def _run_forever(
-        self, poller_of: "Callable[[Workers], RepositoryPoller | RestPoller | ActivityPoller | None]"
-    ) -> None:
-        while not self._stopping.is_set() and (poller := poller_of(self._workers)):
-            poller.run(self._randomness)
+    def _poll_forever(self, source: str) -> None:
+        while not self._ending.is_set():
+            self._workers.pollers[source].run(self._randomness)
             # What its last poll published of a collector that a reload has disabled meanwhile.
             self._retain()
 
     def _notify_forever(self) -> None:
-        while not self._stopping.is_set():
+        while not self._ending.is_set():
             workers = self._workers
             if workers.rule_manager is not None:
                 workers.rule_manager.run(workers.context.stopped, self._state.evaluation.interval_seconds)
@@ -272,7 +254,7 @@ class Agent:
                 workers.context.stopped.wait()
 
     def _render_forever(self) -> None:
-        while not self._stopping.is_set():
+        while not self._ending.is_set():
             self._changed.wait(RENDER_SECONDS)
             self._changed.clear()
             try:
@@ -286,6 +268,6 @@ class Agent:
         self._rendering = self._renderer.render(blocks, now)
         self._ready = ready
         enabled = enabled_pages(self._workers.context.collectors)
-        tableau_url = component_options.tableau_url(self._configuration)
+        tableau_url = self._configuration.tableau_url
         self._pages = self._page_builder.build(now, enabled, blocks, tableau_url)
         release_memory()

@@ -4,17 +4,16 @@ import os
 import shutil
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import collectors, component_options, exports
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
-from exporter.collector import Collector, Events, Relation
+from exporter.collector import Collector
 from exporter.config import Configuration, RunOptions, sections
-from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
+from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed
 from exporter.export_schedule import ExportJob, jobs
 from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
@@ -22,7 +21,6 @@ from exporter.output import is_database
 
 if TYPE_CHECKING:
     from exporter.alerting.alertmanager import Alertmanager
-    from exporter.repository.session import Session
 
 TEST_ALERT_SECONDS = 60.0
 
@@ -122,6 +120,7 @@ def _pairs(configuration: Configuration) -> Iterator[tuple[str, Path | None, Pat
 
 def _repository(settings: sections.Repository, enabled: Mapping[str, Collector]) -> Iterator[Finding]:
     from exporter.repository.client import RepositoryClient
+    from exporter.repository.probe import probe
 
     relations = {relation.name for collector in enabled.values() for relation in collector.relations}
     try:
@@ -130,9 +129,9 @@ def _repository(settings: sections.Repository, enabled: Mapping[str, Collector])
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.load_catalog(relations)
             for name, collector in enabled.items():
-                if not collector.from_repository:
-                    continue
-                yield _collector(session, name, collector, settings.user)
+                if collector.from_repository:
+                    ok, message = probe(session, collector, settings.user)
+                    yield Finding(ok=ok, subject=f"collector {name}", message=message)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error).removeprefix("repository "))
 
@@ -206,66 +205,6 @@ def _test_alert(now: float) -> Notification:
     }
     labels = bounded_labels({"alertname": "TableauTestAlert", "severity": "info"})
     return Notification(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
-
-
-def _collector(session: "Session", name: str, collector: Collector, user: str) -> Finding:
-    """Try everything that a collector reads; what reads nothing of its own follows the collector that does."""
-    from exporter.repository.errors import ENABLE
-
-    if collector.from_requests:
-        return Finding(ok=True, subject=f"collector {name}", message="is made of what http_requests reads")
-    relations = collector.relations
-    broken, notes = [], session.catalog.missing(relations)
-    for attempt in _attempts(session, collector):
-        try:
-            if note := attempt():
-                notes.append(note)
-        except SourceUnreachable:
-            raise
-        except SourceError as error:
-            broken.append(str(error))
-    closed = sorted({relation.name for relation in relations if relation.name in session.catalog.forbidden})
-    tables = ", ".join(closed)
-    grant = (
-        f"{user} may not read all of {tables}: GRANT SELECT ON {tables} TO {user}, or set repository.user to readonly"
-    )
-    advice = [f"{grant} (on Tableau Server {ENABLE})"] * bool(closed)
-    if broken:
-        return Finding(ok=False, subject=f"collector {name}", message="; ".join([*dict.fromkeys(broken), *advice]))
-    never = sorted(set(session.catalog.never_had(relations)))
-    texts = ["works without " + ", ".join(sorted(set(notes)))] * bool(notes)
-    texts += ["this version of Tableau never had " + ", ".join(never)] * bool(never)
-    if texts:
-        texts += advice
-        return Finding(ok=None, subject=f"collector {name}", message="; ".join(texts))
-    return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
-
-
-def _attempts(session: "Session", collector: Collector) -> Iterator[Callable[[], str | None]]:
-    for state in collector.states:
-        yield partial(_read_one, session, state.row, state.reads, state.sql)
-    events = collector.events
-    if events is not None and events.sql and events.row:
-        yield partial(_read_one, session, events.row, events.reads, events.sql)
-    elif events is not None:
-        yield partial(_find, session, events)
-
-
-def _read_one(session: "Session", row: type, reads: Sequence[Relation], sql: str) -> None:
-    session.read(row, reads, f"SELECT * FROM ({sql}) AS whole LIMIT 1")
-
-
-def _find(session: "Session", events: Events) -> str | None:
-    """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
-    catalog = session.catalog
-    if events.source not in catalog.relations:
-        if events.reads[0].optional:
-            return events.source
-        view = catalog.stand_in(events.source)
-        return f"{events.table} (reads {view} instead, which has no ids: a history begun from the table cannot go on)"
-    for relation in events.reads:
-        catalog.resolve(relation)
-    return None
 
 
 def _export(job: ExportJob) -> Finding:

@@ -8,7 +8,6 @@ from exporter.collector import Collector
 from exporter.collectors import in_unit
 from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault, HistoryError
-from exporter.exposition.series_limit import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
@@ -115,7 +114,7 @@ def notification_options(settings: sections.Alertmanager, configuration: Configu
         settings.owner_email_label,
         include_errors=configuration.privacy.users == "name",
         dashboard_url=settings.dashboard_url,
-        tableau_url=tableau_url(configuration),
+        tableau_url=configuration.tableau_url,
     )
 
 
@@ -143,23 +142,16 @@ def history_limits(configuration: Configuration) -> Limits:
     return Limits(memory, settings.threads, merge_memory=merge_memory)
 
 
-def series_limits(configuration: Configuration) -> SeriesLimits:
-    """Return the limits on exposed series."""
-    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
-
-
 def stuck_after(configuration: Configuration) -> Mapping[str, float]:
     """Return after how many seconds without progress a poll of each source is stuck."""
-    repository, rest, activity = configuration.repository, configuration.rest, configuration.activity_log
+    repository, rest, activity_log = configuration.repository, configuration.rest, configuration.activity_log
     timeouts = {
-        "repository": repository.statement_timeout if repository else None,
-        "rest": rest.timeout if rest else None,
-        "activity_log": activity.timeout if activity else None,
+        "repository": repository and repository.statement_timeout,
+        "rest": rest and rest.timeout,
+        "activity_log": activity_log and activity_log.timeout,
     }
     return {
-        source: max(STUCK_TIMEOUTS * seconds, STUCK_LEAST_SECONDS)
-        for source, seconds in timeouts.items()
-        if seconds is not None
+        source: max(STUCK_TIMEOUTS * seconds, STUCK_LEAST_SECONDS) for source, seconds in timeouts.items() if seconds
     }
 
 
@@ -174,8 +166,3 @@ def access(configuration: Configuration) -> Access:
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
     found.allowed_hosts = frozenset(configuration.web.allowed_hosts)
     return found
-
-
-def tableau_url(configuration: Configuration) -> str | None:
-    """Return the URL of Tableau, for links to its pages; None where it is not configured."""
-    return configuration.rest.url if configuration.rest else None

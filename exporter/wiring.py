@@ -3,18 +3,20 @@
 Each is imported when it is built: the libraries of a source that is not configured cost no time and no memory.
 """
 
+import random
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from exporter import __version__, collectors, component_options
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.store import AlertStore
 from exporter.collector import Collector, StateKey
-from exporter.config import Configuration
+from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault
 from exporter.exposition.state_store import StateStore
 from exporter.freshness import sla_lookup
@@ -23,13 +25,7 @@ from exporter.history.history import History
 from exporter.pagedata.query_results import PageAnswers
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState, merged_states
-
-if TYPE_CHECKING:
-    from exporter.poller.activity_poller import ActivityPoller
-    from exporter.poller.repository_poller import RepositoryPoller
-    from exporter.poller.rest_poller import RestPoller
-
-SOURCES = ("repository", "rest", "activity_log", "admin_insights")
+from exporter.rest.token_stats import TokenTracker
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,13 @@ class AgentState:
     merged_states: Mapping[StateKey, MergedState]
     on_change: Callable[[], None]
     evaluation: EvaluationOptions
+    alerts: AlertStore
+    """One manager at a time uses it: a new one starts when the old one has stopped."""
     answers: PageAnswers = field(default_factory=PageAnswers)
+    token: TokenTracker = field(default_factory=lambda: TokenTracker(time.time))
+    """The statistics of the REST API's token; one poller at a time uses it."""
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set at the end of the agent."""
 
     @property
     def assets(self) -> MergedState:
@@ -52,14 +54,20 @@ class AgentState:
         return self.merged_states[key]
 
 
+class Poller(Protocol):
+    """Polls a source in a thread of its own."""
+
+    def run(self, randomness: random.Random) -> None:
+        """Poll until the context is stopped, with back-off and jitter after failures."""
+
+
 @dataclass(frozen=True)
 class Workers:
-    """The pollers and the rule manager of one configuration; None is what it does not configure."""
+    """The pollers and the rule manager of one configuration; without Alertmanagers there is none."""
 
     context: PollContext
-    poller: "RepositoryPoller | None"
-    rest_poller: "RestPoller | None"
-    activity_poller: "ActivityPoller | None"
+    pollers: Mapping[str, Poller]
+    """By source."""
     rule_manager: RuleManager | None
 
 
@@ -69,17 +77,17 @@ def build_state(
     """Build the state of an agent that starts with a configuration."""
     known = collectors.discover()
     store = StateStore(
-        [name for name in SOURCES if getattr(configuration, name)],
+        configuration.sources,
         version=__version__,
         library=metadata.version("duckdb"),
         started_at=time.time(),
     )
     file = HistoryFile(configuration.history.path, component_options.history_limits(configuration))
     merged = merged_states(known, sla_lookup(configuration.freshness.sla_rules()))
-    return AgentState(known, file, store, merged, on_change, evaluation)
+    return AgentState(known, file, store, merged, on_change, evaluation, AlertStore(evaluation.rules))
 
 
-def build_workers(configuration: Configuration, state: AgentState, before: Workers | None = None) -> Workers:
+def build_workers(configuration: Configuration, state: AgentState) -> Workers:
     """Build the workers of a configuration; none is started yet. Raises ConfigurationError."""
     enabled = component_options.enabled(configuration, state.known)
     retention = configuration.history.retention
@@ -100,20 +108,22 @@ def build_workers(configuration: Configuration, state: AgentState, before: Worke
         {key: merged for key, merged in state.merged_states.items() if key[0] in enabled},
         state.on_change,
         state.answers,
+        ending=state.ending,
     )
-    return Workers(
-        context,
-        _poller(configuration, context),
-        _rest_poller(configuration, context, before),
-        _activity_poller(configuration, context),
-        _rule_manager(configuration, context, state, before),
-    )
+    pollers = dict(_pollers(configuration, context, state.token))
+    return Workers(context, pollers, _rule_manager(configuration, context, state))
 
 
-def _poller(configuration: Configuration, context: PollContext) -> "RepositoryPoller | None":
-    settings = configuration.repository
-    if settings is None:
-        return None
+def _pollers(configuration: Configuration, context: PollContext, token: TokenTracker) -> Iterator[tuple[str, Poller]]:
+    if repository := configuration.repository:
+        yield "repository", _repository_poller(repository, context)
+    if rest := configuration.rest:
+        yield "rest", _rest_poller(rest, context, token)
+    if activity_log := configuration.activity_log:
+        yield "activity_log", _activity_poller(configuration, activity_log, context)
+
+
+def _repository_poller(settings: sections.Repository, context: PollContext) -> Poller:
     from exporter.poller.repository_poller import RepositoryPoller, Schedule
     from exporter.repository.client import RepositoryClient
 
@@ -121,28 +131,21 @@ def _poller(configuration: Configuration, context: PollContext) -> "RepositoryPo
     return RepositoryPoller(RepositoryClient(component_options.repository_options(settings)), context, schedule)
 
 
-def _rest_poller(configuration: Configuration, context: PollContext, before: Workers | None) -> "RestPoller | None":
-    settings = configuration.rest
-    if settings is None:
-        return None
+def _rest_poller(settings: sections.Rest, context: PollContext, token: TokenTracker) -> Poller:
     from exporter.poller.rest_poller import RestPoller
     from exporter.rest.client import RestClient
 
     rest = RestClient(
         component_options.rest_options(settings),
         stopping=context.stopped.is_set,
-        # The statistics of the token outlast a reload.
-        token_stats=before.rest_poller.rest.token_stats if before and before.rest_poller else None,
+        token=token,
         moved=context.store.status.progress["rest"].moved,
         wanted=collectors.wanted_lists(context.collectors, [source.name for source in context.store.status.sources()]),
     )
     return RestPoller(rest, context, settings.poll_interval, settings.job_lookups_per_day)
 
 
-def _activity_poller(configuration: Configuration, context: PollContext) -> "ActivityPoller | None":
-    settings = configuration.activity_log
-    if settings is None:
-        return None
+def _activity_poller(configuration: Configuration, settings: sections.ActivityLog, context: PollContext) -> Poller:
     from exporter.activity_log.client import ActivityLogClient
     from exporter.activity_log.http_client import Pace
     from exporter.poller.activity_poller import ActivityPoller, ActivitySchedule
@@ -152,9 +155,7 @@ def _activity_poller(configuration: Configuration, context: PollContext) -> "Act
     return ActivityPoller(client, context, ActivitySchedule(settings.poll_interval, settings.overlap))
 
 
-def _rule_manager(
-    configuration: Configuration, context: PollContext, state: AgentState, before: Workers | None
-) -> RuleManager | None:
+def _rule_manager(configuration: Configuration, context: PollContext, state: AgentState) -> RuleManager | None:
     settings = configuration.alertmanager
     if settings is None:
         return None
@@ -166,8 +167,7 @@ def _rule_manager(
         EvaluationContext.of(state.store, context.collectors, state.assets.rows),
         component_options.notification_options(settings, configuration),
         time.time,
-        # Only one of the two managers uses it at a time: the new one starts when the old one has stopped.
-        before.rule_manager.store if before and before.rule_manager else AlertStore(state.evaluation.rules),
+        state.alerts,
     )
 
 

@@ -27,6 +27,8 @@ from exporter.exposition.state_store import TimedBlocks
 from exporter.history.place import log_place
 from exporter.metrics import single
 from exporter.poller.collect import PollResult
+from exporter.poller.repository_poller import RepositoryPoller
+from exporter.poller.rest_poller import RestPoller
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
@@ -64,7 +66,7 @@ def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     thread = threading.Thread(target=agent._render_forever, daemon=True)
     thread.start()
     assert again.wait(PATIENCE_SECONDS)
-    agent._stopping.set()
+    agent._ending.set()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
 
@@ -74,8 +76,8 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     agent._render()
     assert not agent.ready()
-    poller = agent._workers.poller
-    assert poller is not None
+    poller = agent._workers.pollers["repository"]
+    assert isinstance(poller, RepositoryPoller)
     agent._workers.context.history.lock()
     assert not poller.poll()
     assert not agent.ready(), "the source was tried, and what is served does not tell of it yet"
@@ -86,8 +88,8 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
 def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rendering during the first poll makes no agent ready; failing pages do not delay it."""
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
-    poller = agent._workers.poller
-    assert poller is not None
+    poller = agent._workers.pollers["repository"]
+    assert isinstance(poller, RepositoryPoller)
     agent._workers.context.history.lock()
     store, between = poller._store, list[bool]()
 
@@ -122,8 +124,8 @@ def test_requests_to_tableau_are_progress(tmp_path: Path, monkeypatch: pytest.Mo
     (name, value), *_ = TOKENS.items()
     with TableauServer(Estate.of(Company.build(1, datetime(2025, 11, 19, 10, 30), SMALL))) as server:  # noqa: DTZ001
         agent = made(tmp_path, REST__URL=server.url, REST__TOKEN_NAME=name, REST__TOKEN_VALUE=value)
-        rest, poller = agent._store.status.progress["rest"], agent._workers.rest_poller
-        assert poller is not None
+        rest, poller = agent._store.status.progress["rest"], agent._workers.pollers["rest"]
+        assert isinstance(poller, RestPoller)
         agent._workers.context.history.lock()
         assert poller.poll()
         assert len(marked) >= sum(server.requests.values()) > 0
@@ -140,6 +142,23 @@ def test_the_limits_of_the_watchdog_follow_a_reload(tmp_path: Path) -> None:
     )
     agent.reload()
     assert agent._watchdog.limits == {"repository": 180.0}
+
+
+def test_a_reload_continues_with_the_token_and_the_alerts(tmp_path: Path) -> None:
+    """New workers have the statistics of the old ones: lost sessions of the token, alerts and counters."""
+    rest = {"REST__URL": "http://127.0.0.1:1", "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": "secret"}
+    agent = made(tmp_path, ALERTMANAGER__URLS="http://127.0.0.1:1", **rest)
+    before = agent._workers
+    agent._state.token.offered("agent")
+    agent.reload()
+    poller, manager = agent._workers.pollers["rest"], agent._workers.rule_manager
+    assert isinstance(poller, RestPoller)
+    assert poller is not before.pollers["rest"]
+    assert poller.rest.token_stats.name == "agent"
+    assert manager is not None
+    assert before.rule_manager is not None
+    assert manager is not before.rule_manager
+    assert manager.store is before.rule_manager.store
 
 
 def test_use_without_a_repository(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_secrets_of_alertmanagers_are_read_at_each_use(tmp_path: Path) -> None:
 def test_links_lead_to_the_server_of_the_rest_api(tmp_path: Path, rest: str, url: str | None) -> None:
     """Pages and notifications have the same, without a closing slash; none where it is not configured."""
     configuration = configured(tmp_path, f"alertmanager: {{urls: [https://a]}}\n{rest}")
-    assert component_options.tableau_url(configuration) == url
+    assert configuration.tableau_url == url
     assert configuration.alertmanager is not None
     options = component_options.notification_options(configuration.alertmanager, configuration)
     assert options.tableau_url == url

@@ -25,6 +25,8 @@ from exporter.config.sections import (
     Web,
 )
 
+SOURCES = ("repository", "rest", "activity_log", "admin_insights")
+
 _UNPROTECTED = {
     "disable": "sends everything, the password too, in the clear",
     "allow": "accepts a connection in the clear",
@@ -85,6 +87,16 @@ class Configuration(Section):
     def admin_insights(self) -> bool:
         """Whether Admin Insights is a source."""
         return self.rest is not None and self.rest.admin_insights
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that are configured."""
+        return tuple(name for name in SOURCES if getattr(self, name))
+
+    @property
+    def tableau_url(self) -> str | None:
+        """The URL of Tableau, for links to its pages; None where it is not configured."""
+        return self.rest.url if self.rest else None
 
     @property
     def system_info(self) -> bool:

@@ -13,6 +13,7 @@ from exporter.errors import HistoryDamaged
 from exporter.history import consistency
 from exporter.history.activity import LEDGER
 from exporter.history.consistency import Found, Query, Row
+from exporter.history.counter_consistency import counters
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.schema import STEPS
 from exporter.history.tables import AUDIT, quoted
@@ -74,7 +75,7 @@ def _checks(query: Query, events: Sequence[Events], *, counted: bool) -> Iterato
         if counted:
             yield f"{item.table} by day", partial(consistency.days, item)
             yield f"{item.table} in the poll log", partial(consistency.polls, item)
-            yield f"{item.table} in the counters", partial(consistency.counters, item, events)
+            yield f"{item.table} in the counters", partial(counters, item, events)
         yield f"{item.table} once", partial(consistency.twice, item)
     if AUDIT in present:
         yield AUDIT, consistency.audits

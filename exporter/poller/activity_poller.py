@@ -14,7 +14,7 @@ from exporter.activity_log.client import WINDOW, ActivityLogClient
 from exporter.activity_log.errors import BadRequest, Forbidden
 from exporter.activity_log.files import CloudSite, ListedFile
 from exporter.collector import columns_of
-from exporter.collectors.content.sites_projects import Site
+from exporter.collectors.content.sites_projects import Site, site_rows
 from exporter.errors import HistoryError, PollInterrupted, SourceError
 from exporter.exposition.process import release_memory
 from exporter.history import activity
@@ -28,7 +28,6 @@ from exporter.poller.batching import prefetch
 from exporter.poller.context import PollContext, WriteIncidents
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.schedule import run_loop
-from exporter.poller.site_rows import site_rows
 
 SOURCE = activity.SOURCE
 # As long as the best edition keeps events.

@@ -41,6 +41,8 @@ class PollContext:
     answers: PageAnswers = field(default_factory=PageAnswers)
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set at a reload and at the end: the loops end, and a long read ends at its next batch or request."""
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set at the end of the agent, before ``stopped``."""
 
     def state(self, key: StateKey) -> State:
         """Return a state of a collector."""

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from exporter.collector import Events, Fold, InsightsHooks, columns_of
 from exporter.collectors import admin_insights, counts_people
 from exporter.collectors._arrow import number_of
-from exporter.collectors.content.sites_projects import Site
+from exporter.collectors.content.sites_projects import Site, site_rows
 from exporter.history import insights
 from exporter.history.aggregation import Lookups
 from exporter.history.dimensions import keep
@@ -21,7 +21,6 @@ from exporter.history.totals import instant, naive
 from exporter.history.transaction import PollLogRow, Transaction
 from exporter.poller.context import PollContext
 from exporter.poller.rest_usage import NO_PEOPLE
-from exporter.poller.site_rows import site_rows
 from exporter.rest.vizql_data import QueryBudget
 
 DAY = timedelta(days=1)

@@ -63,8 +63,10 @@ class RepositoryPoller:
         self._published = False
 
     def run(self, randomness: random.Random) -> None:
-        """Poll until stopped, with back-off and jitter after failures."""
+        """Poll until stopped, with back-off and jitter after failures; read exactly once more at the agent's end."""
         run_loop(self._context.stopped, self.poll, self._publish_bug, self._schedule.poll_interval, randomness)
+        if self._context.ending.is_set() and self._context.store.status.source(SOURCE).up:
+            self.poll(exact=True)
 
     def _publish_bug(self, error: str) -> None:
         self._publisher.publish_bug(error, self._clock())

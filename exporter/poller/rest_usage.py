@@ -8,7 +8,7 @@ import pyarrow as pa
 from exporter.collector import columns_of
 from exporter.collectors import rest_hooks
 from exporter.collectors._arrow import number_of
-from exporter.collectors.content.sites_projects import Site
+from exporter.collectors.content.sites_projects import Site, site_rows
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS, AnyBlock, TimedBlocks
 from exporter.history import view_totals
 from exporter.history.aggregation import Lookups
@@ -17,7 +17,6 @@ from exporter.history.totals import naive
 from exporter.history.transaction import PollLogRow, Transaction
 from exporter.inventory import Inventory
 from exporter.poller.context import PollContext
-from exporter.poller.site_rows import site_rows
 
 MODE = "rest"
 """The mode of its lines in the poll log."""

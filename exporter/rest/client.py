@@ -21,7 +21,7 @@ from exporter.rest.probe import probe
 from exporter.rest.session import RestSession
 from exporter.rest.site_reader import KnownRefreshes, SiteReader
 from exporter.rest.system_info import read_system_info
-from exporter.rest.token_stats import TokenStats
+from exporter.rest.token_stats import TokenStats, TokenTracker
 from exporter.rest.vizql_data import QueryBudget, VizqlData
 from exporter.system_info import SystemInfo
 
@@ -55,16 +55,16 @@ class RestClient:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         stopping: Callable[[], bool] = lambda: False,
-        token_stats: TokenStats | None = None,
+        token: TokenTracker | None = None,
         moved: Callable[[], None] = lambda: None,
         wanted: frozenset[str] = frozenset(),
     ) -> None:
-        """Build a client; ``token_stats`` are those of the client that it replaces: its counters do not begin anew.
+        """Build a client; ``token`` is the tracker of the client that it replaces: counters do not begin anew.
 
         ``wanted`` are lists of rest.usage_lists that are read too.
         """
         self._clock = clock
-        self._session = RestSession(options, clock, sleep, stopping, token_stats, moved)
+        self._session = RestSession(options, clock, sleep, stopping, token, moved)
         self._guard = EmptyListGuard(clock)
         self._sites = sites.Sites(self._session, options.sites)
         self._reader = SiteReader(self._session, clock, wanted)

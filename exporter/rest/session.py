@@ -39,7 +39,7 @@ class RestSession:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         stopping: Callable[[], bool] = lambda: False,
-        token_stats: TokenStats | None = None,
+        token: TokenTracker | None = None,
         moved: Callable[[], None] = lambda: None,
     ) -> None:
         self.transport = Transport(options, clock, sleep, stopping, moved)
@@ -48,7 +48,7 @@ class RestSession:
         """The LUID of the site that the session is on."""
         self._has_switched = False
         self._allowed: set[str] = set()
-        self._token = TokenTracker(clock, token_stats)
+        self._token = token or TokenTracker(clock)
         self._signing = SignIn(options, self.place, self.transport.redactor, self._token, clock)
 
     @property

@@ -27,11 +27,11 @@ class TokenStats:
 
 
 class TokenTracker:
-    """Counts the events of one token; ``before`` are the counts of its predecessor."""
+    """Counts the events of one token; a client that replaces another one continues with the same tracker."""
 
-    def __init__(self, clock: Callable[[], float], before: TokenStats | None = None) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.stats = before or TokenStats()
+        self.stats = TokenStats()
 
     def offered(self, name: str) -> None:
         """Record the name of the credentials; other credentials begin without a sign-in and without lost sessions."""

@@ -17,6 +17,19 @@ def grown(family: str, by: str = "") -> str:
     return f"sum{f' by ({by})' if by else ''}(increase({family}{{@here}}[$__range]))"
 
 
+SOURCES = stat(
+    "Sources",
+    """
+        Whether the agent's last query of Tableau's repository, REST API and Activity Log succeeded; the worst
+        of several agents.
+    """,
+    "none",
+    "min by (source) (tableau_up{@here})",
+    legend="{{source}}",
+    words={1: ("Up", "green"), 0: ("Down", "red")},
+    graph=False,
+)
+
 HEALTH = Row(
     "Health",
     (
@@ -29,18 +42,7 @@ HEALTH = Row(
             no_value="No agent",
             graph=False,
         ),
-        stat(
-            "Sources",
-            """
-                Whether the agent's last query of Tableau's repository, REST API and Activity Log succeeded; the worst
-                of several agents.
-            """,
-            "none",
-            "min by (source) (tableau_up{@here})",
-            legend="{{source}}",
-            words={1: ("Up", "green"), 0: ("Down", "red")},
-            graph=False,
-        ),
+        SOURCES,
         stat(
             "Token accepted",
             "Whether Tableau accepted the token, or the connected app, at the last sign-in.",

@@ -42,6 +42,16 @@ def by_label(label: str) -> tuple[Value, ...]:
     )
 
 
+SUSPENDED_REFRESHES = stat(
+    "Suspended refreshes",
+    "Assets whose refresh Tableau suspended after too many failures. It must be resumed in Tableau.",
+    "none",
+    "sum(tableau_asset_refresh_suspended{@site} == bool 1)",
+    thresholds=RED_ABOVE_0,
+    no_value="Unknown",
+    graph=False,
+)
+
 NOW = Row(
     "Now",
     (
@@ -93,15 +103,7 @@ NOW = Row(
             no_value="No jobs",
             graph=False,
         ),
-        stat(
-            "Suspended refreshes",
-            "Assets whose refresh Tableau suspended after too many failures. It must be resumed in Tableau.",
-            "none",
-            "sum(tableau_asset_refresh_suspended{@site} == bool 1)",
-            thresholds=RED_ABOVE_0,
-            no_value="Unknown",
-            graph=False,
-        ),
+        SUSPENDED_REFRESHES,
     ),
 )
 

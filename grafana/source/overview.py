@@ -1,21 +1,24 @@
 """Overview: health, firing alerts, sites and trends. Each stat links to the dashboard with the details."""
 
+from grafana.source.agent import SOURCES
+from grafana.source.background_jobs import SUSPENDED_REFRESHES
 from grafana.source.dashboard import Dashboard, Row
 from grafana.source.panels import (
     NO_DISKS,
-    NO_DURATIONS,
     NO_PROCESSES,
     NO_QUEUE,
     NO_REQUESTS,
-    NO_STATUS,
     RED_ABOVE_0,
     Label,
     Line,
     Value,
+    linked,
     stat,
     table,
     timeseries,
 )
+from grafana.source.queries import error_rate
+from grafana.source.usage import ERROR_RATE, VIEW_LOAD_TIME
 
 # Except TableauExporterDown, alerts have neither job nor instance; an alert without a site concerns every site.
 ALERTS = 'ALERTS{alertname=~"Tableau.+",alertstate="firing",site=~"$site|"'
@@ -44,19 +47,7 @@ HEALTH = Row(
             link="agent",
             graph=False,
         ),
-        stat(
-            "Sources",
-            """
-                Whether the agent's last query of Tableau's repository, REST API and Activity Log succeeded; the worst
-                of several agents.
-            """,
-            "none",
-            "min by (source) (tableau_up{@here})",
-            legend="{{source}}",
-            words={1: ("Up", "green"), 0: ("Down", "red")},
-            link="agent",
-            graph=False,
-        ),
+        linked(SOURCES, "agent"),
         stat(
             "Failing collectors",
             "Number of collectors whose last run failed.",
@@ -114,45 +105,9 @@ HEALTH = Row(
             link="freshness",
             graph=False,
         ),
-        stat(
-            "Suspended refreshes",
-            "Assets whose refresh Tableau suspended after too many failures. It must be resumed in Tableau.",
-            "none",
-            "sum(tableau_asset_refresh_suspended{@site} == bool 1)",
-            thresholds=RED_ABOVE_0,
-            no_value="Unknown",
-            link="freshness",
-            graph=False,
-        ),
-        stat(
-            "Error rate (5xx)",
-            "Fraction of requests with a status that Tableau answered with a server error (5xx).",
-            "percentunit",
-            """
-                (
-                    sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                    or 0 * sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval]))
-                )
-                / (sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval])) > 0)
-            """,
-            thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
-            no_value=NO_STATUS,
-            link="usage",
-            decimals=1,
-        ),
-        stat(
-            "View load time (p90)",
-            "90th percentile of view load time (bootstrapSession requests, measured by Tableau).",
-            "s",
-            """
-                histogram_quantile(0.9, sum by (le) (
-                    rate(tableau_http_request_duration_seconds_bucket{@site,action="bootstrapSession"}[$__rate_interval])
-                )) >= 0
-            """,
-            thresholds=((None, "green"), (5, "orange"), (10, "red")),
-            no_value=NO_DURATIONS,
-            link="usage",
-        ),
+        linked(SUSPENDED_REFRESHES, "freshness"),
+        linked(ERROR_RATE, "usage"),
+        linked(VIEW_LOAD_TIME, "usage"),
         stat(
             "Active users (1h)",
             "Distinct users with a request within the last hour. A user of several sites is counted on each.",
@@ -254,7 +209,8 @@ SITES = Row(
         table(
             "Sites",
             """
-                Usage and problems of every selected site, now. Requests are per second over the last minutes.
+                Usage and problems of every selected site, now. Requests are per second over the last minutes; the error
+                rate is of those with an HTTP status.
             """,
             (
                 Label(
@@ -284,10 +240,7 @@ SITES = Row(
                     "sum by (site) (rate(tableau_http_requests_total{@site}[$__rate_interval]))", "Requests", "reqps"
                 ),
                 Value(
-                    """
-                        sum by (site) (rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                        / (sum by (site) (rate(tableau_http_requests_total{@site}[$__rate_interval])) > 0)
-                    """,
+                    error_rate("rate", "$__rate_interval", "site"),
                     "Error rate (5xx)",
                     "percentunit",
                     ((None, "text"), (0.05, "orange"), (0.25, "red")),

@@ -4,7 +4,7 @@ Their positions come from ``dashboard.py``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
@@ -102,8 +102,13 @@ def stat(  # noqa: PLR0913 - each is one setting of the panel
         "wideLayout": True,
     }
     targets = [_target("A", query, legend, instant=not graph)]
-    links = [_link(f"Show {link}", f"/d/tableau-{link}?{KEEP_CONTEXT}")] if link else []
-    return Panel(width, 4, _panel("stat", title, description, targets, defaults, options) | {"links": links})
+    panel = Panel(width, 4, _panel("stat", title, description, targets, defaults, options) | {"links": []})
+    return linked(panel, link) if link else panel
+
+
+def linked(panel: Panel, board: str) -> Panel:
+    """Return the same panel with a link to a dashboard, as the overview has it."""
+    return replace(panel, json=panel.json | {"links": [_link(f"Show {board}", f"/d/tableau-{board}?{KEEP_CONTEXT}")]})
 
 
 def timeseries(

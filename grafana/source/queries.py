@@ -29,3 +29,17 @@ SHORT = {
 def promql(text: str) -> str:
     """Return an expression on one line with its short names expanded; KeyError for an unknown one."""
     return re.sub(r"@\w+", lambda match: SHORT[match[0]], " ".join(text.split()))
+
+
+def error_rate(function: str, window: str, by: str = "") -> str:
+    """Return the query for the fraction of requests with a server error, of those with an HTTP status.
+
+    ``function`` is ``rate`` or ``increase``, ``by`` a label. It is 0 where no request failed, and has no result where
+    none had a status.
+    """
+    grouping = f" by ({by}) " if by else ""
+    errors, requests = (
+        f"sum{grouping}({function}(tableau_http_requests_total{{@site,status_class{matcher}}}[{window}]))"
+        for matcher in ('="5xx"', '!="unknown"')
+    )
+    return f"({errors} or 0 * {requests}) / ({requests} > 0)"

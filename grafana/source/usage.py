@@ -14,6 +14,7 @@ from grafana.source.panels import (
     table,
     timeseries,
 )
+from grafana.source.queries import error_rate
 
 NO_VIEWS = "No views loaded, or collectors.views is off in the agent's configuration"
 NO_INSIGHTS = "rest.admin_insights is off in the agent's configuration (Tableau Cloud only)"
@@ -31,6 +32,25 @@ def load_time(quantile: float) -> str:
         )) >= 0
     """
 
+
+ERROR_RATE = stat(
+    "Error rate (5xx)",
+    "Fraction of requests with an HTTP status that Tableau answered with a server error (5xx).",
+    "percentunit",
+    error_rate("rate", "$__rate_interval"),
+    thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
+    no_value=NO_STATUS,
+    decimals=1,
+)
+
+VIEW_LOAD_TIME = stat(
+    "View load time (p90)",
+    "90th percentile of view load time (bootstrapSession requests, measured by Tableau).",
+    "s",
+    load_time(0.9),
+    thresholds=((None, "green"), (5, "orange"), (10, "red")),
+    no_value=NO_DURATIONS,
+)
 
 NOW = Row(
     "Now",
@@ -57,29 +77,8 @@ NOW = Row(
             no_value="No data a week ago",
             decimals=0,
         ),
-        stat(
-            "Error rate (5xx)",
-            "Fraction of requests with a status that Tableau answered with a server error (5xx).",
-            "percentunit",
-            """
-                (
-                    sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                    or 0 * sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval]))
-                )
-                / (sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval])) > 0)
-            """,
-            thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
-            no_value=NO_STATUS,
-            decimals=1,
-        ),
-        stat(
-            "View load time (p90)",
-            "90th percentile of view load time (bootstrapSession requests, measured by Tableau).",
-            "s",
-            load_time(0.9),
-            thresholds=((None, "green"), (5, "orange"), (10, "red")),
-            no_value=NO_DURATIONS,
-        ),
+        ERROR_RATE,
+        VIEW_LOAD_TIME,
         stat(
             "Active users (server, 1d)",
             "Distinct users within the last day on all sites, whichever are selected; each is counted once.",
@@ -144,20 +143,17 @@ TRENDS = Row(
         timeseries(
             "Errors by status class",
             """
-                Failed requests per second by status class: 4xx are client errors, 5xx server errors; unknown had no
-                status. Tableau Cloud logs no status of any request: nothing is shown.
+                Failed requests per second by status class: 4xx are client errors, 5xx server errors. Requests without
+                an HTTP status are no errors; Tableau Cloud logs no status of any request.
             """,
             "reqps",
             tuple(
                 Line(
-                    f"""
-                        sum(rate(tableau_http_requests_total{{@site,status_class="{status}"}}[$__rate_interval]))
-                        and sum(rate(tableau_http_requests_total{{@site,status_class!="unknown"}}[$__rate_interval]))
-                    """,
+                    f'sum(rate(tableau_http_requests_total{{@site,status_class="{status}"}}[$__rate_interval]))',
                     status,
                     color,
                 )
-                for status, color in (("4xx", "blue"), ("5xx", "red"), ("unknown", "text"))
+                for status, color in (("4xx", "blue"), ("5xx", "red"))
             ),
             no_value=f"No errors. {NO_STATUS}",
         ),
@@ -169,7 +165,10 @@ SITES = Row(
     (
         table(
             "Sites",
-            "Usage, error rate and view load time of each site within the dashboard's time range.",
+            """
+                Usage, error rate (of requests with an HTTP status) and view load time of each site within the
+                dashboard's time range.
+            """,
             (
                 Label(
                     "site",
@@ -184,10 +183,7 @@ SITES = Row(
                     decimals=0,
                 ),
                 Value(
-                    """
-                        sum by (site) (increase(tableau_http_requests_total{@site,status_class="5xx"}[$__range]))
-                        / (sum by (site) (increase(tableau_http_requests_total{@site}[$__range])) > 0)
-                    """,
+                    error_rate("increase", "$__range", "site"),
                     "Error rate (5xx)",
                     "percentunit",
                     FAILING,

@@ -17,6 +17,7 @@ from exporter.cli import main
 from exporter.collector import Collector, columns_of
 from exporter.collectors import asset_state, counts_people, requests_collector
 from exporter.config import load
+from exporter.config.configuration import SOURCES
 from exporter.exposition import Renderer
 from exporter.exposition.state_store import StateStore
 from exporter.history.dimensions import keep
@@ -29,7 +30,6 @@ from exporter.poller.collect import IdMaps, PollResult
 from exporter.poller.context import PollContext
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.repository_publisher import RepositoryPublisher
-from exporter.wiring import SOURCES
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ("alerting", "exposition", "pagedata", "poller", "app.py", "component_options.py", "wiring.py")

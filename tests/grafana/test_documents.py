@@ -8,7 +8,7 @@ import pytest
 
 from grafana.source.__main__ import written
 from tests.alerts.promql import read
-from tests.grafana.dashboards import ALL, BOARDS, FOLDER, PATHS, ROOT, panels, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, FOLDER, PATHS, ROOT, panels, substituted
 
 NAMES = ["agent", "background-jobs", "freshness", "overview", "server", "usage"]
 # make pictures has not drawn these yet.
@@ -67,6 +67,15 @@ def test_panels_are_numbered_and_named_once(name: str) -> None:
     titles = [panel["title"] for panel in panels(name)]
     assert sorted(titles) == sorted(set(titles))
     assert all(panel["description"].endswith(".") for panel in panels(name))
+
+
+def test_error_rates_are_of_requests_with_a_status() -> None:
+    """Tableau Cloud logs no HTTP status: its requests are neither errors nor a part of what errors are divided by."""
+    rates = [query for query in EVERY if 'status_class="5xx"' in query.question and "/" in query.question]
+    assert len(rates) == 4
+    for query in rates:
+        assert 'status_class!="unknown"' in query.question.rsplit("/", 1)[1], query.name
+    assert not [query.name for query in EVERY if 'status_class="unknown"' in query.question]
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -114,7 +114,7 @@ def agent(
     harness.sites, simulated.harness = sites, harness
     if privacy:
         harness.privacy = privacy
-    again(harness)
+    harness.restart()
     return harness
 
 
@@ -124,13 +124,6 @@ def harness(simulated: SimulatedCloud, tmp_path: Path) -> Iterator[RestPollerHar
     made = agent(simulated, tmp_path)
     yield made
     made.rest.close()
-
-
-def again(harness: RestPollerHarness) -> None:
-    """Begin anew with the same history, as a restarted agent does."""
-    harness.rest.close()
-    harness.file.unlock()
-    harness.restart()
 
 
 def archived(harness: RestPollerHarness) -> Counter[Any]:
@@ -216,11 +209,11 @@ def test_a_restart_in_the_first_read_goes_on(
     """Days that were read are not read again, and the queries of the hour count on."""
     monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 8)
     for _ in range(2):
-        again(harness)
+        harness.restart()
         harness.poll()
         assert len(simulated.queries()) == 8
     for hour in range(2, 5):
-        again(harness)
+        harness.restart()
         harness.poll(after=3600.0)
         assert len(simulated.queries()) <= 8 * hour
     assert archived(harness) == reported(simulated.truth())

@@ -93,13 +93,6 @@ def harness(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness
     made.rest.close()
 
 
-def again(harness: RestPollerHarness) -> None:
-    """Begin anew with the same history, as a restarted agent does."""
-    harness.rest.close()
-    harness.file.unlock()
-    harness.restart()
-
-
 def test_users_by_site_role(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """Each user of the list counts under the role as the repository displays it."""
     users = [user._replace(role=role) for user, role in zip(simulated.facts[0].users, ROLES, strict=False)]
@@ -184,7 +177,7 @@ def test_a_job_is_counted_once_when_it_is_done(harness: RestPollerHarness, simul
     simulated.set_jobs(job("j1", "Success", NOW, NOW + MINUTE, NOW + 5 * MINUTE))
     for _ in range(3):
         harness.poll()
-        again(harness)
+        harness.restart()
     harness.poll()
     assert harness.values(FINISHED) == {(site, KIND, "success"): 1}
     assert (harness.values(WAITING), harness.values(RUNNING)) == ({}, {})
@@ -268,7 +261,7 @@ def test_total_counts_of_views_never_fall(harness: RestPollerHarness, simulated:
     for totals in ([("v1", 10)], [("v1", 15)], [("v1", 5)], [("v1", 8)], [("v2", 4)], [("v2", 4), ("v3", 1)]):
         simulated.set_views(*totals)
         harness.poll(after=3600.0)
-        again(harness)
+        harness.restart()
         harness.poll(after=1.0)
         published.append(harness.values(TOTALS)[site, "Sales", "Overview"])
     assert published == [10, 15, 15, 18, 22, 23]

@@ -133,13 +133,6 @@ def harness(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness
     made.rest.close()
 
 
-def again(harness: RestPollerHarness) -> None:
-    """Begin anew with the same history, as a restarted agent does."""
-    harness.rest.close()
-    harness.file.unlock()
-    harness.restart()
-
-
 def fail(server: TableauServer, kind: str, fault: str) -> None:
     """Set a fault of one kind of request."""
     if fault == "slow":
@@ -185,7 +178,7 @@ def test_a_supplement_takes_no_asset_down(harness: RestPollerHarness, server: Ta
         if kind in {"jobs", "job"}:
             server.failure_modes.metadata = "missing"
         harness.timeout = 0.5 if fault == "slow" else 5.0
-        again(harness)
+        harness.restart()
         harness.poll()
         whole = harness.assets()
         fail(server, kind, fault)
@@ -197,7 +190,7 @@ def test_a_supplement_takes_no_asset_down(harness: RestPollerHarness, server: Ta
         known = KNOWN[:4] if "tasks" in kind and fault == "short_page" else KNOWN
         for key, row in whole.items():
             assert [now[key][name] for name in known] == [row[name] for name in known], fault
-        again(harness)
+        harness.restart()
         assert harness.poll(), fault
         for key, row in harness.assets().items():
             assert [row[name] for name in KNOWN[:2]] == [before[key][name] for name in KNOWN[:2]], fault
@@ -240,7 +233,7 @@ def test_hours_fall_only_by_a_refresh(
             simulated.refresh(random)
         course.append(faults_of(random, server))
         if random.random() < 0.15:
-            again(harness)
+            harness.restart()
             course.append("restart")
         harness.poll(after=random.choice((60.0, 300.0, 7200.0)))
         simulated.now = datetime.fromtimestamp(harness.now, UTC).replace(tzinfo=None)
@@ -282,7 +275,7 @@ def test_since_when_each_source_is_silent(harness: RestPollerHarness, server: Ta
     assert harness.values(family)["default", "flow_run"] == first
     assert harness.values(family)["default", "task"] == harness.now
     assert harness.values(family)["default", "job"] == harness.now
-    again(harness)
+    harness.restart()
     harness.poll()
     assert harness.values(family)["site1", "metadata"] == first
     server.failure_modes.reset()
@@ -302,7 +295,7 @@ def test_a_site_that_fails_keeps_its_series(harness: RestPollerHarness, server: 
     assert harness.values(family)["site1", "metadata"] == harness.now
     server.failure_modes.reset()
     harness.sites = ("default",)
-    again(harness)
+    harness.restart()
     harness.poll()
     assert {labels[0] for labels in harness.values(family)} == {"default"}
 
@@ -317,7 +310,7 @@ def test_a_refresh_is_remembered_without_an_end(
     before = {key: row["last_refresh_at"] for key, row in harness.assets().items() if row["freshness_source"] == "job"}
     assert {key[0] for key in before} >= {"flow"}
     simulated.facts = tuple(site._replace(jobs=(), flow_runs=()) for site in simulated.facts)
-    again(harness)
+    harness.restart()
     harness.poll(after=32 * 86_400.0)
     found = harness.assets()
     assert {key: found[key]["last_refresh_at"] for key in before} == before
@@ -340,7 +333,7 @@ def test_what_is_remembered_and_what_is_forgotten(
     server.failure_modes.metadata_throttle_next = 10_000
     for _ in range(5):
         harness.poll(after=7 * 86_400.0)
-    again(harness)
+    harness.restart()
     harness.poll()
     stored = {luid for (luid,) in harness.query("SELECT asset_id FROM asset_freshness")}
     assert not stored & gone
@@ -352,7 +345,7 @@ def test_what_is_remembered_and_what_is_forgotten(
 def test_the_history_that_cannot_be_read(harness: RestPollerHarness, server: TableauServer) -> None:
     """Without earlier refreshes the last change of content is not counted as one."""
     harness.poll()
-    again(harness)
+    harness.restart()
     server.failure_modes.metadata_throttle_next = 100
     with harness.held():
         harness.poll()

@@ -8,8 +8,9 @@ import pytest
 
 from exporter.inventory import Inventory, Refresh
 from exporter.rest.arrow import schema
-from exporter.rest.client import RestClient, SiteResult, TokenStats
+from exporter.rest.client import RestClient, SiteResult
 from exporter.rest.credentials import ConnectedApp, RestOptions, Token
+from exporter.rest.token_stats import TokenTracker
 from tests.rest.tableau import Tableau, asset, element
 
 NOTHING_KNOWN = schema(Refresh).empty_table()
@@ -35,7 +36,7 @@ class RestHarness:
         url: str | None = None,
         timeout: float = 30.0,
         ca_file: Path | None = None,
-        token_stats: TokenStats | None = None,
+        token: TokenTracker | None = None,
     ) -> RestClient:
         """Make an agent's source."""
         login = RestOptions(url or self.tableau.url, sites, credentials, ca_file, timeout)
@@ -44,7 +45,7 @@ class RestHarness:
             clock=lambda: self.now,
             sleep=self.slept.append,
             stopping=lambda: self.stopping,
-            token_stats=token_stats,
+            token=token,
         )
         self.made.append(rest)
         return rest

@@ -7,6 +7,7 @@ import pytest
 
 from exporter.errors import ConfigurationError, ExporterError, Fault, SourceRefused, SourceUnreachable
 from exporter.rest.credentials import LIFE_SECONDS, SCOPES, ConnectedApp, Token
+from exporter.rest.token_stats import TokenTracker
 from tests.rest.conftest import NOW, RestHarness
 from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Override, ReceivedRequest, at, error
 
@@ -280,10 +281,11 @@ def test_a_connected_app_of_other_sites(three: RestHarness) -> None:
 
 def test_what_a_source_knew_of_the_token_is_passed_on(harness: RestHarness) -> None:
     """A new source continues the counts of the old one, also towards a collision."""
-    rest = harness.rest()
+    token = TokenTracker(lambda: harness.now)
+    rest = harness.rest(token=token)
     harness.poll(rest)
     for number in range(1, 4):
-        old, rest = rest, harness.rest(token_stats=rest.token_stats)
+        old, rest = rest, harness.rest(token=token)
         old.close()
         assert rest.token_stats == old.token_stats
         harness.now += 300
@@ -298,12 +300,13 @@ def test_what_a_source_knew_of_the_token_is_passed_on(harness: RestHarness) -> N
 def test_another_token_has_statistics_of_its_own(harness: RestHarness) -> None:
     """Lost sessions of one token are not those of another; the counters go on."""
     harness.tableau.tokens["second"] = "its value"
-    rest = harness.rest()
+    token = TokenTracker(lambda: harness.now)
+    rest = harness.rest(token=token)
     harness.poll(rest)
     for _ in range(2):
         harness.tableau.sign_everybody_out()
         harness.poll(rest)
-    second = harness.rest(credentials=lambda: Token("second", "its value"), token_stats=rest.token_stats)
+    second = harness.rest(credentials=lambda: Token("second", "its value"), token=token)
     harness.poll(second)
     harness.tableau.sign_everybody_out()
     harness.poll(second)
@@ -313,7 +316,7 @@ def test_another_token_has_statistics_of_its_own(harness: RestHarness) -> None:
         second.token_stats.lost,
         second.token_stats.collisions,
     ) == ("second", 5, 3, 0)
-    third = harness.rest(credentials=lambda: Token("third", "wrong"), token_stats=rest.token_stats)
+    third = harness.rest(credentials=lambda: Token("third", "wrong"), token=token)
     with pytest.raises(SourceRefused, match=r"check rest\.token_name and its value"):
         harness.poll(third)
     assert third.token_stats.accepted is False

@@ -272,14 +272,15 @@ def _failures_by_project(recorded: Recorded) -> Rows:
 
 @counts("request errors by project", greatest(4))
 def _request_errors(recorded: Recorded) -> Rows:
-    found: dict[tuple[str, str], list[int | None]] = defaultdict(list)
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row in recent(recorded):
-        if book := recorded.books().get((row.get("site_id"), row.get("workbook"))):
-            found[SITES[row["site_id"]], PROJECTS[book["project_id"]][1]].append(row.get("status"))
+        book = recorded.books().get((row.get("site_id"), row.get("workbook")))
+        if book and row.get("status") is not None:
+            found[SITES[row["site_id"]], PROJECTS[book["project_id"]][1]].append(row["status"])
     return [
         (*key, len(statuses), errors, rounded(100 * errors / len(statuses), 2))
         for key, statuses in found.items()
-        for errors in [sum(1 for status in statuses if status and status >= 500)]
+        for errors in [sum(1 for status in statuses if status >= 500)]
     ]
 
 

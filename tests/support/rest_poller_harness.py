@@ -51,10 +51,15 @@ class RestPollerHarness:
         self.timeout = 10.0
         self.look_ups_a_day = look_ups_a_day
         self.privacy = Privacy()
-        self.restart()
+        self._start()
 
     def restart(self) -> None:
         """Begin anew with the same file, as a restarted agent does."""
+        self.rest.close()
+        self.file.unlock()
+        self._start()
+
+    def _start(self) -> None:
         found = self.collectors
         self.store = StateStore(self.sources, version="0", library="0", started_at=self.now)
         history = History(self.file, found, self.privacy)

@@ -1,10 +1,16 @@
 """Sites and their projects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from exporter.collector import relation, volatile
+import pyarrow as pa
+
+from exporter.collector import columns_of, relation, volatile
+from exporter.collectors._arrow import number_of
 from exporter.collectors._projects import PATHS
+
+DEFAULT_SITE = "default"
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,22 @@ SITES_SQL = """
         sites.updated_at AS updated_at
     FROM sites
 """
+
+
+def site_rows(names: Mapping[str, str]) -> pa.Table:
+    """Return rows of Site where no repository has them; ``names`` are the labels of sites by LUID."""
+    values = {
+        "id": [number_of(luid) for luid in names],
+        "luid": list(names),
+        "name": list(names.values()),
+        "url_namespace": ["" if name == DEFAULT_SITE else name for name in names.values()],
+    }
+    return pa.table(
+        {
+            column.name: pa.array(values.get(column.name, [None] * len(names)), column.type.arrow)
+            for column in columns_of(Site)
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,6 @@ class CloudFailureModes(Switches):
     """The token of the tenant can no longer sign in: 401."""
     edition: str = ""
     """``forbidden`` answers 403 to lists and presigned addresses, ``empty`` lists no file: the edition has no log."""
-    html_login_page: set[str] = field(default_factory=set)
-    """Kinds that answer 200 with a well-formed HTML page with a login form."""
-    garbage: set[str] = field(default_factory=set)
-    """Kinds that answer 200 with bytes that are no JSON."""
-    nulls: set[str] = field(default_factory=set)
-    """Kinds that answer 200 with the word null."""
     missing_keys: set[str] = field(default_factory=set)
     """Kinds that answer 200 with an empty JSON object."""
     past_refused: bool = False

@@ -42,6 +42,13 @@ class Switches:
     expire_next: int = 0
     """So many calls find their session ended (401); the session stays ended."""
 
+    html_login_page: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with a well-formed HTML page with a login form."""
+    garbage: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with bytes that are neither XML nor JSON."""
+    nulls: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with the word null."""
+
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
@@ -77,8 +84,6 @@ class Switches:
 class FailureModes(Switches):
     """The switches of the REST and Metadata APIs."""
 
-    html_login_page: set[str] = field(default_factory=set)
-    """Kinds that answer 200 with a well-formed HTML page with a login form."""
     truncated: set[str] = field(default_factory=set)
     """Kinds whose XML or JSON stops in the middle, under the right Content-Length."""
     short_page: set[str] = field(default_factory=set)
@@ -97,10 +102,6 @@ class FailureModes(Switches):
     """Kinds that answer 404 with Tableau's error 404000, as a server too old for them; the Metadata API with JSON."""
     failing: set[str] = field(default_factory=set)
     """Kinds that answer 500 with a page of HTML."""
-    nulls: set[str] = field(default_factory=set)
-    """Kinds that answer 200 with the word null."""
-    garbage: set[str] = field(default_factory=set)
-    """Kinds that answer 200 with bytes that are neither XML nor JSON."""
     bombs: set[str] = field(default_factory=set)
     """Kinds that answer 200 with a small gzip of tens of millions of empty elements; the Metadata API, of lists."""
     empty_element: set[str] = field(default_factory=set)
