@@ -59,7 +59,7 @@ class Demo:
     def url(self, of: str) -> str:
         """Wait for an URL that the demo prints."""
         pattern = re.compile(rf"^  {of} +(\S+)\n", re.MULTILINE)
-        self.until(lambda: pattern.search(self.output()), f"the {of} is told")
+        self.until(lambda: pattern.search(self.output()), f"the {of} is printed")
         found = pattern.search(self.output())
         assert found is not None
         return found[1]
