@@ -1,9 +1,11 @@
-"""One site as Tableau's REST and Metadata APIs report it, as columns: read by rest, used by the collectors.
+"""What Tableau's REST API reports: a site, with the Metadata API, as columns, and the processes of a cluster.
+
+It is read by rest and used by the collectors.
 
 An ``asset_id`` is a LUID, an ``asset_type`` is workbook, datasource or flow, instants are UTC without a zone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -223,3 +225,29 @@ class Inventory:
     jobs: pa.Table | None = None
     view_count: int | None = None
     view_totals: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """A process of a node; ``status`` is Tableau's own word, the numbers are transfers of a file store.
+
+    ``port`` is empty where Tableau names none. What it does not report is None.
+    """
+
+    node: str
+    process: str
+    port: str
+    status: str | None
+    pending_transfers: int | None = None
+    failed_transfers: int | None = None
+
+
+@dataclass(frozen=True)
+class SystemInfo:
+    """The processes that ``systeminfo.xml`` lists, as often as it does.
+
+    ``service`` is the status of the server as a whole, None if unknown.
+    """
+
+    processes: Sequence[ProcessState]
+    service: str | None

@@ -1456,7 +1456,7 @@ PROTECTIONS = (
     Protection(
         "import: what the privacy options took out is not compared",
         (),
-        "history/identity.py",
+        "history/request_identity.py",
         "for ours, theirs in _patterns(left, there):",
         "for ours, theirs in list[tuple[Pattern, Pattern]]():",
         ("history/test_importing.py::test_options_that_changed",),

@@ -26,10 +26,10 @@ from exporter.exposition import Exposition
 from exporter.exposition.state_store import TimedBlocks
 from exporter.history.place import log_place
 from exporter.metrics import single
+from exporter.poll_progress import Progress
 from exporter.poller.collect import PollResult
 from exporter.poller.repository_poller import RepositoryPoller
 from exporter.poller.rest_poller import RestPoller
-from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
 from tests.exposition.parsed import series

@@ -10,8 +10,7 @@ from exporter.metrics import Block
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from exporter.inventory import Inventory
-    from exporter.system_info import SystemInfo
+    from exporter.inventory import Inventory, SystemInfo
 
 
 @dataclass(frozen=True)

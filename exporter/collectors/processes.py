@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from exporter.collector import Collector
+from exporter.inventory import ProcessState, SystemInfo
 from exporter.metrics import Block, Family, Labels, single
-from exporter.system_info import ProcessState, SystemInfo
 
 SOURCE = "REST: admin/systeminfo.xml"
 Process = tuple[str, str, str]

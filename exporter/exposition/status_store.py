@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from exporter import self_metrics as families
 from exporter.metrics import Block, Family, Labels, single
-from exporter.progress import Progress
+from exporter.poll_progress import Progress
 from exporter.status import (
     ArchiveStatus,
     CollectorStatus,

@@ -18,7 +18,7 @@ from exporter.history import aggregation, usage
 from exporter.history.aggregation import Lookups
 from exporter.history.arrow import registered
 from exporter.history.dedup import mark_new
-from exporter.history.identity import identities, pair
+from exporter.history.request_identity import identities, pair
 from exporter.history.tables import ARCHIVED_AT, IMPORTED, NOT_COUNTED, REQUEST_COLUMNS, quoted
 
 # A request that is still open after a day will not complete: it is final without completion, for good.

@@ -19,7 +19,7 @@ from exporter.history.aggregation import Lookups
 from exporter.history.arrow import registered
 from exporter.history.cleaner import COUNTED, Cleaner
 from exporter.history.file import HOLD_SECONDS, HistoryFile
-from exporter.history.identity import Identity, identities, pair
+from exporter.history.request_identity import Identity, identities, pair
 from exporter.history.staging import staging
 from exporter.history.tables import ARCHIVED_AT
 from exporter.history.totals import mark, naive

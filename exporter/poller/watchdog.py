@@ -15,7 +15,7 @@ from types import FrameType
 
 import structlog
 
-from exporter.progress import Poll, Progress
+from exporter.poll_progress import Poll, Progress
 
 log = structlog.get_logger()
 

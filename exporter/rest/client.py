@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from exporter.errors import SourceError, SourceRefused, SourceUnreachable
-from exporter.inventory import Inventory
+from exporter.inventory import Inventory, SystemInfo
 from exporter.rest import sites
 from exporter.rest.credentials import ConnectedApp, RestOptions, Token, label, spelling
 from exporter.rest.empty_list_guard import EmptyListGuard
@@ -23,7 +23,6 @@ from exporter.rest.site_reader import KnownRefreshes, SiteReader
 from exporter.rest.system_info import read_system_info
 from exporter.rest.token_stats import TokenStats, TokenTracker
 from exporter.rest.vizql_data import QueryBudget, VizqlData
-from exporter.system_info import SystemInfo
 
 __all__ = ["ConnectedApp", "RestClient", "RestOptions", "SiteResult", "Token", "TokenStats"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from exporter.errors import SourceIncomplete, SourceRefused
+from exporter.inventory import ProcessState, SystemInfo
 from exporter.rest.errors import NotFound, SessionLost
 from exporter.rest.http_client import SYSTEM_INFO_PATH
-from exporter.system_info import ProcessState, SystemInfo
 
 if TYPE_CHECKING:
     from exporter.rest.session import RestSession

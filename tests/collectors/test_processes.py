@@ -3,7 +3,7 @@
 import pytest
 
 from exporter.collectors.processes import STATUSES, expose, is_up, status_of
-from exporter.system_info import ProcessState, SystemInfo
+from exporter.inventory import ProcessState, SystemInfo
 from tests.collectors.repositories import samples
 
 WORDS = {

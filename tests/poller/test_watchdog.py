@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.poll_progress import Progress
 from exporter.poller.watchdog import CHECK_SECONDS, MAX_CHARACTERS, MAX_FRAMES, MAX_THREADS, Watchdog, stacks
-from exporter.progress import Progress
 
 LIMIT = 90.0
 STUCK = "a poll is stuck: restart the agent if it does not move again, and report this line as a bug"
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 HOLDS_THE_LOCK = """
 import ctypes, threading
 from exporter.poller import watchdog as module
-from exporter.progress import Progress
+from exporter.poll_progress import Progress
 
 def a_native_call():
     ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(1), 1)

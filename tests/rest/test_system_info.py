@@ -4,8 +4,8 @@ import pytest
 
 from exporter.collectors.processes import expose
 from exporter.errors import SourceError, SourceIncomplete, SourceRefused
+from exporter.inventory import ProcessState
 from exporter.rest.system_info import MAX_PROCESSES, parse
-from exporter.system_info import ProcessState
 from tests.collectors.repositories import samples
 
 PLACE = "rest https://tableau: admin/systeminfo.xml"

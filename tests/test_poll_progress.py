@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.progress import Poll, Progress
+from exporter.poll_progress import Poll, Progress
 
 
 @pytest.fixture
