@@ -279,6 +279,17 @@ class LookedUp:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """How rows are recognised that another source has brought into another table.
+
+    ``join`` is a table and its condition as of ``keys``, which has the ``columns`` of the arriving rows.
+    """
+
+    columns: tuple[str, ...]
+    join: str
+
+
+@dataclass(frozen=True)
 class Events:
     """Rows that no longer change: archived once by key, aggregated once into counters.
 
@@ -296,6 +307,8 @@ class Events:
     sql: str | None = None
     alias: str | None = None
     """A column that identifies a row whatever source it comes from, and whatever its key is there."""
+    elsewhere: Elsewhere | None = None
+    """Rows that are in another table already: they are neither archived nor counted again."""
     keeps_open: bool = False
     """Whether open rows are kept apart in the history until they are final: only those of http_requests are."""
     counts_usage: bool = False
@@ -356,6 +369,11 @@ class InsightsHooks:
     expose_seen: "Callable[[Any, Mapping[str, float]], Sequence[Block]] | None" = None
     """From the last request of each person, and when the events of each site were published (Unix seconds)."""
     beside: frozenset[str] = frozenset({"repository", "activity_log"})
+
+    @property
+    def counts_alone(self) -> bool:
+        """Whether no other source counts the same."""
+        return not self.beside
 
 
 ExposeLastSeen = Callable[[Any, Sequence[str], Mapping[str, float]], Sequence[Block]]

@@ -143,6 +143,12 @@ def mark_name(family: str, site: str) -> str:
     return f"{family}:{site}"
 
 
+def newest_event(connection: duckdb.DuckDBPyConnection, family: str, site: str) -> datetime | None:
+    """Return when the newest event of a site was (UTC, naive), as its mark has it."""
+    rows = connection.execute("SELECT marked_at FROM marks WHERE name = ?", [mark_name(family, site)]).fetchall()
+    return rows[0][0] if rows else None
+
+
 def position_name(luid: str) -> str:
     """Return the name of a site's position."""
     return f"{SOURCE}:{luid}"

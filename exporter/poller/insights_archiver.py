@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from exporter.collector import Events, Fold, InsightsHooks, columns_of
 from exporter.collectors import admin_insights, counts_people
 from exporter.collectors._arrow import number_of
+from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.content.sites_projects import Site
-from exporter.history import insights
+from exporter.history import activity, insights
 from exporter.history.aggregation import Lookups
 from exporter.history.dimensions import keep
 from exporter.history.insights import QUERIES, SOURCE
@@ -25,6 +26,8 @@ from exporter.poller.site_rows import site_rows
 from exporter.rest.vizql_data import QueryBudget
 
 DAY = timedelta(days=1)
+NEXT = "next"
+"""The first day that is not read, in the position of a site."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class InsightsSite:
     @property
     def position(self) -> str:
         """The name of its position."""
-        return f"{SOURCE}:{self.luid}"
+        return insights.position_name(self.luid)
 
 
 class InsightsArchiver:
@@ -63,9 +66,10 @@ class InsightsArchiver:
             self._budget.restore(insights.queries_since(transaction.connection, since))
 
     def archive_days(
-        self, site: InsightsSite, rows: pa.Table, first: date, end: date, moved: Mapping[str, str], now: float
+        self, site: InsightsSite, rows: pa.Table, first: date, end: date, published: datetime, now: float
     ) -> int:
         """Write the events of days that are whole, and move the position; return how many came under a new number."""
+        moved = {NEXT: end.isoformat(), **self._counted(site, first, end, published)}
         begin, until = (datetime.combine(day, time()) for day in (first, end))
         arriving = self._events(site, rows)
         with self._history.transaction(instant(now)) as transaction:
@@ -75,13 +79,29 @@ class InsightsArchiver:
             new = insights.without_renumbered(transaction.connection, arriving, number, begin, until)
             if new.num_rows:
                 lookups = Lookups({number: site.name}, self._people(new))
+                unlogged = self._unlogged(transaction, site, new)
                 for hooks in self._hooks.values():
-                    for events in hooks.events:
-                        made = insights.rows_for(transaction.connection, events, new)
+                    of_hooks = new if hooks.counts_alone else unlogged
+                    for events in hooks.events if of_hooks.num_rows else ():
+                        made = insights.rows_for(transaction.connection, events, of_hooks)
                         self._append(transaction, events, made, lookups)
                 insights.see_span(transaction.connection, new, naive(transaction.now))
             self._move(transaction, site, moved)
         return int(arriving.num_rows - new.num_rows)
+
+    def _counted(self, site: InsightsSite, first: date, end: date, published: datetime) -> dict[str, str]:
+        """Return the span in which usage is counted once these days are: an Activity Log does not count it again."""
+        if not any(hooks.events and not hooks.counts_alone for hooks in self._hooks.values()):
+            return {}
+        begin, until = datetime.combine(first, time()), min(datetime.combine(end, time()), published)
+        return insights.longer_span(self._history.positions.get(site.position), begin, until)
+
+    def _unlogged(self, transaction: Transaction, site: InsightsSite, rows: pa.Table) -> pa.Table:
+        """Return the events after the newest that an Activity Log has reported while there was one."""
+        newest = activity.newest_event(transaction.connection, NEWEST.name, site.name)
+        if newest is None:
+            return rows
+        return rows.filter(pc.greater(rows.column("event_date"), pa.scalar(newest, pa.timestamp("us"))))
 
     def archive_jobs(self, site: InsightsSite, rows: pa.Table, now: float) -> None:
         """Write the jobs of Job Performance that no other source has brought."""

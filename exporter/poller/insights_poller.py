@@ -16,7 +16,7 @@ from exporter.errors import HistoryError, SourceError
 from exporter.exposition.state_store import TimedBlocks
 from exporter.inventory import Inventory
 from exporter.poller.context import PollContext
-from exporter.poller.insights_archiver import DAY, InsightsArchiver, InsightsSite
+from exporter.poller.insights_archiver import DAY, NEXT, InsightsArchiver, InsightsSite
 from exporter.poller.insights_publisher import InsightsPublisher
 from exporter.poller.rest_usage import SiteBlocks
 from exporter.rest.client import RestClient
@@ -36,7 +36,7 @@ POLL_SECONDS = 60.0
 # So much of what was read is written in one transaction.
 WRITTEN_DAYS, WRITTEN_ROWS = 10 * DAY, 50_000
 LIFETIME_SECONDS = 3 * DAY_SECONDS
-NEXT, PUBLISHED = "next", "published"
+PUBLISHED = "published"
 EMPTY = "Admin Insights is empty: it is filled within a day after an administrator has opened it"
 ABSENT = "no data sources of Admin Insights: an administrator opens it once"
 _ONLY_IDS = {name: admin_insights.EVENTS.captions[name] for name in ("event_id", "event_date")}
@@ -152,7 +152,7 @@ class InsightsPoller:
                 waiting.append(rows)
                 day += DAY
                 if sum(one.num_rows for one in waiting) >= WRITTEN_ROWS or day - first >= WRITTEN_DAYS:
-                    self._write(site, waiting, first, day, now)
+                    self._write(site, waiting, first, day, published, now)
                     first, waiting = day, []
                 if day <= published.date():
                     self._pause_after(day, now)
@@ -161,16 +161,18 @@ class InsightsPoller:
             raise
         finally:
             if waiting:
-                self._write(site, waiting, first, day, now)
+                self._write(site, waiting, first, day, published, now)
 
     def _pause_after(self, day: date, now: float) -> None:
         """Raise ReadLater where the poll has lasted long enough."""
         if self._context.clock() - now >= POLL_SECONDS:
             raise ReadLater(f"events before {day} are read; the rest follows")
 
-    def _write(self, site: InsightsSite, waiting: Sequence[pa.Table], first: date, end: date, now: float) -> None:
+    def _write(
+        self, site: InsightsSite, waiting: Sequence[pa.Table], first: date, end: date, published: datetime, now: float
+    ) -> None:
         rows = pa.concat_tables(waiting)
-        if self._archiver.archive_days(site, rows, first, end, {NEXT: end.isoformat()}, now):
+        if self._archiver.archive_days(site, rows, first, end, published, now):
             self._publisher.note_renumbered(site.name)
 
     def _first_day(self, known: Mapping[str, str], reader: InsightsReader, last: date) -> date:
