@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from exporter.collectors import admin_insights, insights_hooks
 from exporter.errors import HistoryError, SourceError
@@ -20,10 +19,9 @@ from exporter.poller.insights_archiver import DAY, NEXT, InsightsArchiver, Insig
 from exporter.poller.insights_publisher import InsightsPublisher
 from exporter.poller.rest_usage import SiteBlocks
 from exporter.rest.client import RestClient
-from exporter.rest.insights import InsightsReader, Span
+from exporter.rest.insights import ABSENT, EMPTY, InsightsReader, Span, datasources_of
 from exporter.rest.vizql_data import HOUR_SECONDS, QUERIES_PER_HOUR, QueryBudget, ReadLater
 
-PROJECT = "Admin Insights"
 DAY_SECONDS = 86_400.0
 RETAINED = timedelta(days=90)
 # With Advanced Management; a week before the other editions' retention shows whether there is more.
@@ -37,18 +35,12 @@ POLL_SECONDS = 60.0
 WRITTEN_DAYS, WRITTEN_ROWS = 10 * DAY, 50_000
 LIFETIME_SECONDS = 3 * DAY_SECONDS
 PUBLISHED = "published"
-EMPTY = "Admin Insights is empty: it is filled within a day after an administrator has opened it"
-ABSENT = "no data sources of Admin Insights: an administrator opens it once"
 _ONLY_IDS = {name: admin_insights.EVENTS.captions[name] for name in ("event_id", "event_date")}
 
 
 def insights_site(inventory: Inventory) -> InsightsSite:
     """Return what an inventory has of Admin Insights."""
-    content = inventory.content
-    in_project = pc.fill_null(pc.equal(content.column("project_name"), PROJECT), fill_value=False)
-    rows = content.filter(pc.and_(pc.equal(content.column("asset_type"), "datasource"), in_project))
-    names = zip(rows.column("asset_name").to_pylist(), rows.column("asset_id").to_pylist(), strict=True)
-    return InsightsSite(inventory.site, inventory.site_luid, dict(names))
+    return InsightsSite(inventory.site, inventory.site_luid, datasources_of(inventory.content))
 
 
 class InsightsPoller:
