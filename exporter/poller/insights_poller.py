@@ -68,19 +68,22 @@ class InsightsPoller:
 
     def poll(self, now: float, refusal: SourceError | None) -> None:
         """Read what is due of the sites; ``refusal`` is why the REST API was not read."""
-        notes, errors, answered = dict[str, str](), dict[str, str](), set[str]()
+        notes, errors, answered, failed = dict[str, str](), dict[str, str](), set[str](), False
         try:
             if not self._restored:
                 self._archiver.restore(now, HOUR_SECONDS)
                 self._restored = True
             self._poll_sites(now, notes, errors, answered)
+            failed = bool(errors)
             self._archiver.finish(now)
             self._expose()
         except HistoryError as failure:
             errors["history"] = str(failure)
         error = str(refusal) if refusal else "; ".join(f"{name}: {text}" for name, text in errors.items()) or None
         note = "; ".join(f"site {name}: {text}" for name, text in notes.items()) or None
-        self._publisher.publish(self.hooks, now, answered=bool(answered), error=error, note=note)
+        # A poll that queries nothing, and an outage of the REST API, say nothing of Admin Insights until its next read.
+        state = True if answered else False if failed else None
+        self._publisher.publish(self.hooks, now, answered=state, error=error, note=note)
         self._sites = {}
 
     def _poll_sites(self, now: float, notes: dict[str, str], errors: dict[str, str], answered: set[str]) -> None:
