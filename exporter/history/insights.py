@@ -12,10 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Events, columns_of
-from exporter.history.aggregation import plausible_span
 from exporter.history.arrow import registered
 from exporter.history.positions import Position
-from exporter.history.totals import mark
 
 TABLE = "insights_events"
 SOURCE = "admin_insights"
@@ -96,15 +94,6 @@ def longer_span(position: Position | None, begin: datetime, end: datetime) -> di
     """Return what a position keeps of the span once usage of another one is counted too."""
     known = counted_span(position) or (begin, end)
     return {COUNTED_FROM: min(begin, known[0]).isoformat(), COUNTED_UNTIL: max(end, known[1]).isoformat()}
-
-
-def see_span(connection: duckdb.DuckDBPyConnection, rows: pa.Table, now: datetime) -> None:
-    """Move the marks of the oldest and the newest event, by which the retention is reckoned."""
-    with registered(connection, seen=rows):
-        oldest, newest = plausible_span(connection, "(SELECT event_date AS created_at FROM seen)", now)
-    if oldest is not None and newest is not None:
-        mark(connection, "newest", newest)
-        mark(connection, "oldest", oldest, keep="least")
 
 
 def queries_since(connection: duckdb.DuckDBPyConnection, since: datetime) -> Sequence[tuple[float, int]]:

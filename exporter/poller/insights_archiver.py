@@ -13,7 +13,7 @@ from exporter.collectors._arrow import number_of
 from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.content.sites_projects import Site
 from exporter.history import activity, insights
-from exporter.history.aggregation import Lookups
+from exporter.history.aggregation import Lookups, mark_span
 from exporter.history.dimensions import keep
 from exporter.history.insights import QUERIES, SOURCE
 from exporter.history.positions import Position, move
@@ -85,7 +85,7 @@ class InsightsArchiver:
                     for events in hooks.events if of_hooks.num_rows else ():
                         made = insights.rows_for(transaction.connection, events, of_hooks)
                         self._append(transaction, events, made, lookups)
-                insights.see_span(transaction.connection, new, naive(transaction.now))
+                mark_span(transaction.connection, new.column("event_date"), naive(transaction.now))
             self._move(transaction, site, moved)
         return int(arriving.num_rows - new.num_rows)
 
@@ -121,15 +121,10 @@ class InsightsArchiver:
             self._move(transaction, site, moved)
 
     def finish(self, now: float) -> None:
-        """Record the queries that no other transaction has recorded; delete what the retention does not keep."""
-        before = self._history.prunable_before(instant(now))
-        if any(self._context.store.status.has_source(name) for name in ("repository", "activity_log")):
-            before = None
-        if self._budget.unrecorded or before is not None:
+        """Record the queries that no other transaction has recorded."""
+        if self._budget.unrecorded:
             with self._history.transaction(instant(now)) as transaction:
                 self._record(transaction)
-                if before is not None:
-                    transaction.prune(before)
 
     def _append(self, transaction: Transaction, events: Events, rows: pa.Table, lookups: Lookups) -> None:
         counting = counts_people(self._context.collectors)
