@@ -143,6 +143,8 @@ def _rest(settings: sections.Rest) -> Iterator[Finding]:
     try:
         for ok, message in rest.probe():
             yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
+        for ok, message in rest.probe_insights() if settings.admin_insights else ():
+            yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
         if settings.system_info:
             processes = rest.system_info().processes
             nodes = len({process.node for process in processes})

@@ -61,6 +61,11 @@ def unreachable(source: str, *, beside: bool | None = None) -> Find:
     return find
 
 
+def insights_unreachable(view: MetricSnapshot) -> RuleResult:
+    """Find Admin Insights that is down although the REST API, whose session it uses, is up."""
+    return unreachable("admin_insights")(view) if view.sources.up.get("rest") is not False else RuleResult({})
+
+
 def token_refused(view: MetricSnapshot) -> RuleResult:
     """Find a token that Tableau refused."""
     return _single(view.value(families.REST_TOKEN_ACCEPTED), lambda accepted: accepted == 0)

@@ -131,6 +131,17 @@ RULES: Sequence[Rule] = (
         keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
     ),
     Rule(
+        "TableauAdminInsightsUnreachable",
+        "warning",
+        3 * HOUR,
+        conditions.insights_unreachable,
+        "Admin Insights of Tableau Cloud cannot be read.",
+        "Every read of Admin Insights has failed for 3 hours although the REST API answers. VizQL Data Service is "
+        "off, or the token's user lost the project or API Access on its data sources. Usage of Tableau Cloud is "
+        "not archived meanwhile; Tableau keeps the events for 90 days.",
+        keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
+    ),
+    Rule(
         "TableauActivityLogLagging",
         "warning",
         15 * MINUTE,

@@ -77,6 +77,17 @@ class LookedUp:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """How rows are recognised that another source has brought into another table.
+
+    ``join`` is a table and its condition as of ``keys``, which has the ``columns`` of the arriving rows.
+    """
+
+    columns: tuple[str, ...]
+    join: str
+
+
+@dataclass(frozen=True)
 class Events:
     """Rows that no longer change: archived once by key, aggregated once into counters.
 
@@ -94,6 +105,8 @@ class Events:
     sql: str | None = None
     alias: str | None = None
     """A column that identifies a row whatever source it comes from, and whatever its key is there."""
+    elsewhere: Elsewhere | None = None
+    """Rows that are in another table already: they are neither archived nor counted again."""
     keeps_open: bool = False
     """Whether open rows are kept apart in the history until they are final: only those of http_requests are."""
     counts_usage: bool = False

@@ -49,6 +49,11 @@ class InsightsHooks:
     """From the last request of each person, and when the events of each site were published (Unix seconds)."""
     beside: frozenset[str] = frozenset({"repository", "activity_log"})
 
+    @property
+    def counts_alone(self) -> bool:
+        """Whether no other source counts the same."""
+        return not self.beside
+
 
 ExposeLastSeen = Callable[[Any, Sequence[str], Mapping[str, float]], Sequence[Block]]
 """From the last request of each person (columns ``sites``, ``people``, ``seen_at``) and the labels of all sites.

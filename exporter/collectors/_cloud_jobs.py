@@ -7,6 +7,8 @@ counted.
 from dataclasses import dataclass
 from datetime import datetime
 
+from exporter.collector import Elsewhere
+
 TABLE = "cloud_jobs"
 BACKGROUND, BRIDGE = "background_job", "bridge_job"
 STARTED = "JobStarted"
@@ -167,3 +169,17 @@ WITH_START = f"""
         AND started.job_luid = rows.job_luid
         AND started.event_time <= rows.event_time
 """
+
+# A source may replace another: what the jobs of both are recognised by is their LUID.
+LISTED = Elsewhere(
+    ("site_id", "job_luid", "event_type"),
+    "background_jobs AS listed ON listed.site_id = keys.site_id AND listed.luid = keys.job_luid"
+    f" AND keys.event_type = '{BACKGROUND}'",
+)
+"""Jobs that the REST API or Admin Insights listed while there was no Activity Log."""
+IN_ACTIVITY_LOG = Elsewhere(
+    ("site_id", "luid"),
+    f"(FROM {TABLE} WHERE event_type = '{BACKGROUND}' AND {ENDED}) AS logged"
+    " ON logged.site_id = keys.site_id AND logged.job_luid = keys.luid",
+)
+"""Jobs whose end the Activity Log reported while there was one."""

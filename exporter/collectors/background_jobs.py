@@ -217,7 +217,9 @@ def expose_inventory(inventory: Inventory) -> Sequence[Block]:
 COLLECTOR = Collector(
     "background_jobs",
     "Background jobs: finished ones, archived and counted once, and those waiting or running now.",
-    events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS, alias="luid"),
+    events=Events(
+        table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS, alias="luid", elsewhere=cloud.IN_ACTIVITY_LOG
+    ),
     activity=(
         Events(
             table=cloud.TABLE,
@@ -227,6 +229,7 @@ COLLECTOR = Collector(
             key=("id", "event_time"),
             sql=cloud.CLOUD_SQL,
             joined=cloud.WITH_START,
+            elsewhere=cloud.LISTED,
         ),
     ),
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collectors._arrow import number_of
-from exporter.history.aggregation import plausible_span
+from exporter.history.aggregation import mark_span
 from exporter.history.arrow import registered
 from exporter.history.positions import Position
 from exporter.history.totals import mark
@@ -129,18 +129,20 @@ def see_span(connection: duckdb.DuckDBPyConnection, family: str, site: str, rows
 
     Retention is reckoned from them. The newest of a site is the gauge ``family``.
     """
-    with registered(connection, seen=rows):
-        oldest, newest = plausible_span(connection, "(SELECT event_time AS created_at FROM seen)", now)
-    if oldest is None or newest is None:
-        return
-    mark(connection, mark_name(family, site), newest)
-    mark(connection, "newest", newest)
-    mark(connection, "oldest", oldest, keep="least")
+    newest = mark_span(connection, rows.column("event_time"), now)
+    if newest is not None:
+        mark(connection, mark_name(family, site), newest)
 
 
 def mark_name(family: str, site: str) -> str:
     """Return the name of the mark that is a site's sample of a family."""
     return f"{family}:{site}"
+
+
+def newest_event(connection: duckdb.DuckDBPyConnection, family: str, site: str) -> datetime | None:
+    """Return when the newest event of a site was (UTC, naive), as its mark has it."""
+    rows = connection.execute("SELECT marked_at FROM marks WHERE name = ?", [mark_name(family, site)]).fetchall()
+    return rows[0][0] if rows else None
 
 
 def position_name(luid: str) -> str:

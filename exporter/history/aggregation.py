@@ -18,7 +18,7 @@ from exporter.collector import Count, Distribution, Events, FirstValues, Fold, L
 from exporter.history import usage
 from exporter.history.arrow import registered
 from exporter.history.tables import REQUEST_COLUMNS
-from exporter.history.totals import earlier_clock
+from exporter.history.totals import earlier_clock, mark
 
 BEFORE_TABLEAU = datetime(2000, 1, 1)  # noqa: DTZ001 - naive, as in the history
 USER = "user_id"
@@ -186,6 +186,17 @@ def plausible_span(
         [BEFORE_TABLEAU, now + timedelta(hours=1)],
     ).fetchall()
     return rows[0][0], rows[0][1]
+
+
+def mark_span(connection: duckdb.DuckDBPyConnection, times: pa.ChunkedArray, now: datetime) -> datetime | None:
+    """Move the marks of the oldest and the newest event that is archived; return the newest plausible of these."""
+    with registered(connection, seen=pa.table({"created_at": times})):
+        oldest, newest = plausible_span(connection, "seen", now)
+    if oldest is None or newest is None:
+        return None
+    mark(connection, "newest", newest)
+    mark(connection, "oldest", oldest, keep="least")
+    return newest
 
 
 def fold(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold], relation: str) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.collector import Events
+from exporter.collector import Elsewhere, Events
 from exporter.history.arrow import registered
 
 
@@ -19,8 +19,10 @@ def mark_new(
     """Mark each row as fresh or known; return with it how many new ones have an id that stood for another row."""
     fresh = np.ones(rows.num_rows, dtype=np.bool_)
     numbered = rows.append_column("row_number", pa.array(np.arange(rows.num_rows)))
-    reused, names = 0, [*events.key, *([events.alias] if events.alias else [])]
-    with registered(connection, keys=numbered.select([*names, "row_number"])):
+    names = {*events.key, *([events.alias] if events.alias else []), "row_number"}
+    names |= set(events.elsewhere.columns if events.elsewhere else ())
+    reused = 0
+    with registered(connection, keys=numbered.select(sorted(names))):
         known = _known(connection, events, rows)
         if known is not None:
             fresh[known["row_number"][np.asarray(known["final"], dtype=np.bool_)]] = False
@@ -28,7 +30,9 @@ def mark_new(
         if _repeats(rows.column(events.key[0])):
             fresh[_again(connection, events)] = False
         if events.alias is not None:
-            fresh[_elsewhere(connection, events, events.alias)] = False
+            fresh[_by_alias(connection, events, events.alias)] = False
+        if events.elsewhere is not None:
+            fresh[_elsewhere(connection, events.elsewhere)] = False
     if pruned_before is not None:
         recent = pc.greater_equal(rows.column(events.key[1]), pa.scalar(pruned_before, pa.timestamp("us")))
         fresh &= pc.fill_null(recent, fill_value=True).to_numpy()
@@ -71,7 +75,7 @@ def _again(connection: duckdb.DuckDBPyConnection, events: Events) -> npt.NDArray
     return found
 
 
-def _elsewhere(connection: duckdb.DuckDBPyConnection, events: Events, alias: str) -> npt.NDArray[np.int64]:
+def _by_alias(connection: duckdb.DuckDBPyConnection, events: Events, alias: str) -> npt.NDArray[np.int64]:
     """Return the rows that another source has brought under another key, or that stand twice in the same batch.
 
     Two sources write the time of a row with another precision; a day is more than any of them differ.
@@ -95,6 +99,14 @@ def _elsewhere(connection: duckdb.DuckDBPyConnection, events: Events, alias: str
         QUALIFY row_number() OVER (PARTITION BY {alias} ORDER BY row_number) > 1
         """,
         [first, last],
+    ).fetchnumpy()["row_number"]
+    return found
+
+
+def _elsewhere(connection: duckdb.DuckDBPyConnection, elsewhere: Elsewhere) -> npt.NDArray[np.int64]:
+    """Return the rows that stand in another table."""
+    found: npt.NDArray[np.int64] = connection.execute(
+        f"SELECT row_number FROM keys SEMI JOIN {elsewhere.join}"
     ).fetchnumpy()["row_number"]
     return found
 

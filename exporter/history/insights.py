@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Events, columns_of
-from exporter.history.aggregation import plausible_span
 from exporter.history.arrow import registered
-from exporter.history.totals import mark
+from exporter.history.positions import Position
 
 TABLE = "insights_events"
 SOURCE = "admin_insights"
+COUNTED_FROM, COUNTED_UNTIL = "counted_from", "counted_until"
 QUERIES = "queries"
 """The mode of the lines of the poll log that count queries."""
 
@@ -76,13 +76,24 @@ def rows_for(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Tab
         return connection.sql(f"SELECT {columns} FROM ({events.sql})").to_arrow_table()
 
 
-def see_span(connection: duckdb.DuckDBPyConnection, rows: pa.Table, now: datetime) -> None:
-    """Move the marks of the oldest and the newest event, by which the retention is reckoned."""
-    with registered(connection, seen=rows):
-        oldest, newest = plausible_span(connection, "(SELECT event_date AS created_at FROM seen)", now)
-    if oldest is not None and newest is not None:
-        mark(connection, "newest", newest)
-        mark(connection, "oldest", oldest, keep="least")
+def position_name(luid: str) -> str:
+    """Return the name of a site's position."""
+    return f"{SOURCE}:{luid}"
+
+
+def counted_span(position: Position | None) -> tuple[datetime, datetime] | None:
+    """Return from when until when (UTC, naive) usage of a site was counted from here; None where it never was."""
+    identity = position.identity if position else {}
+    if COUNTED_UNTIL not in identity:
+        return None
+    begin, end = (datetime.fromisoformat(str(identity[name])) for name in (COUNTED_FROM, COUNTED_UNTIL))
+    return begin, end
+
+
+def longer_span(position: Position | None, begin: datetime, end: datetime) -> dict[str, str]:
+    """Return what a position keeps of the span once usage of another one is counted too."""
+    known = counted_span(position) or (begin, end)
+    return {COUNTED_FROM: min(begin, known[0]).isoformat(), COUNTED_UNTIL: max(end, known[1]).isoformat()}
 
 
 def queries_since(connection: duckdb.DuckDBPyConnection, since: datetime) -> Sequence[tuple[float, int]]:

@@ -72,7 +72,7 @@ class TextFile:
         """The tables and views that it is made of."""
         if self.base and not self.lookups:
             return {self.base}
-        return {"logins", *(f"latest_{table}" for table in NAMED)}
+        return {self.base or "logins", "logins", *(f"latest_{table}" for table in NAMED)}
 
     def missing(self, file: HistoryFile) -> Sequence[str]:
         """Return what a history lacks that no collector of names or logins has written to yet."""
@@ -257,7 +257,7 @@ _HTTP_USERS = Lookup(
 _COMPLETION = {"Date - Completion (http)": "completed_at"}
 _USAGE = {**REQUESTS, **_COMPLETION}
 _ORDERED = {ARCHIVED_AT: ARCHIVED_AT, "created_at": "created_at"}
-_KEYS = {SHEET_KEY: "site_id || '/' || workbook || '/' || \"view\"", USER_KEY: "user_id::VARCHAR"}
+_KEYS = {SHEET_KEY: "site_id || '/' || workbook || '/' || \"view\"", USER_KEY: "named_user_id::VARCHAR"}
 
 TEXT_FILES: Mapping[str, TextFile] = {
     "http_requests": TextFile(
@@ -278,8 +278,8 @@ TEXT_FILES: Mapping[str, TextFile] = {
     ),
     "usage": TextFile(
         list(_USAGE),
-        _select({**_USAGE, **_ORDERED, **_KEYS}, "http_requests"),
-        "http_requests",
+        _select({**_USAGE, **_ORDERED, **_KEYS}, "archived_requests"),
+        "archived_requests",
         "created_at",
         frozenset(_COMPLETION),
         (*_SHEETS, _HTTP_USERS),

@@ -12,7 +12,7 @@ from exporter.activity_log.lines import PIECE_BYTES, Piece, pieces, split
 from exporter.collector import Events, Fold
 from exporter.collectors import counts_people
 from exporter.collectors.activity_log import FILES, NEWEST, REJECTED
-from exporter.history import activity
+from exporter.history import activity, insights
 from exporter.history.activity import ParsedLines, first_rejects, summed
 from exporter.history.activity_parser import FILES as FILE_COLUMNS
 from exporter.history.activity_parser import ActivityParser
@@ -84,6 +84,8 @@ class ActivityArchiver:
         self.tables: Sequence[Events] = [
             events for collector in context.collectors.values() for events in collector.activity
         ]
+        hooks = [collector.insights for collector in context.collectors.values() if collector.insights]
+        self._of_insights = {events.table for one in hooks if not one.counts_alone for events in one.events}
         self._of_requests = [fold for collector in context.collectors.values() for fold in collector.activity_folds]
 
     def batches(self, site: CloudSite, downloads: Iterable[Download], archived: Archived) -> Iterator[Batch]:
@@ -118,7 +120,7 @@ class ActivityArchiver:
         read = dict.fromkeys((events.table for events in self.tables), 0)
         new = dict(read)
         for events in self.tables if batch.parsed else ():
-            rows = batch.rows(events.table)
+            rows = self._uncounted(site, events, batch.rows(events.table))
             lookups = Lookups({number: site.name}, self._people(rows), source_at=source_at)
             appended = transaction.append(
                 events, [rows], lookups, self._folds(events), count_people=counts_people(self._context.collectors)
@@ -140,6 +142,15 @@ class ActivityArchiver:
         archived.rejected += rejected
         # To commit needs the most memory.
         batch.parsed.clear()
+
+    def _uncounted(self, site: CloudSite, events: Events, rows: pa.Table) -> pa.Table:
+        """Return the rows of which Admin Insights has archived no counterpart while it was the better source."""
+        span = insights.counted_span(self._context.history.positions.get(insights.position_name(site.luid)))
+        if span is None or events.table not in self._of_insights:
+            return rows
+        at, (begin, end) = rows.column(events.key[1]), (pa.scalar(one, pa.timestamp("us")) for one in span)
+        counted = pc.and_(pc.greater_equal(at, begin), pc.less(at, end))
+        return rows.filter(pc.invert(pc.fill_null(counted, fill_value=False)))
 
     def _folds(self, events: Events) -> Sequence[Fold]:
         return (*events.folds, *self._of_requests) if events.counts_usage else events.folds

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from exporter.collector import Events, Fold, InsightsHooks, columns_of
 from exporter.collectors import admin_insights, counts_people
 from exporter.collectors._arrow import number_of
+from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.content.sites_projects import Site, site_rows
-from exporter.history import insights
-from exporter.history.aggregation import Lookups
+from exporter.history import activity, insights
+from exporter.history.aggregation import Lookups, mark_span
 from exporter.history.dimensions import keep
 from exporter.history.insights import QUERIES, SOURCE
 from exporter.history.positions import Position, move
@@ -24,6 +25,8 @@ from exporter.poller.rest_usage import NO_PEOPLE
 from exporter.rest.vizql_data import QueryBudget
 
 DAY = timedelta(days=1)
+NEXT = "next"
+"""The first day that is not read, in the position of a site."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class InsightsSite:
     @property
     def position(self) -> str:
         """The name of its position."""
-        return f"{SOURCE}:{self.luid}"
+        return insights.position_name(self.luid)
 
 
 class InsightsArchiver:
@@ -62,9 +65,10 @@ class InsightsArchiver:
             self._budget.restore(insights.queries_since(transaction.connection, since))
 
     def archive_days(
-        self, site: InsightsSite, rows: pa.Table, first: date, end: date, moved: Mapping[str, str], now: float
+        self, site: InsightsSite, rows: pa.Table, first: date, end: date, published: datetime, now: float
     ) -> int:
         """Write the events of days that are whole, and move the position; return how many came under a new number."""
+        moved = {NEXT: end.isoformat(), **self._counted(site, first, end, published)}
         begin, until = (datetime.combine(day, time()) for day in (first, end))
         arriving = self._events(site, rows)
         with self._history.transaction(instant(now)) as transaction:
@@ -74,13 +78,29 @@ class InsightsArchiver:
             new = insights.without_renumbered(transaction.connection, arriving, number, begin, until)
             if new.num_rows:
                 lookups = Lookups({number: site.name}, self._people(new))
+                unlogged = self._unlogged(transaction, site, new)
                 for hooks in self._hooks.values():
-                    for events in hooks.events:
-                        made = insights.rows_for(transaction.connection, events, new)
+                    of_hooks = new if hooks.counts_alone else unlogged
+                    for events in hooks.events if of_hooks.num_rows else ():
+                        made = insights.rows_for(transaction.connection, events, of_hooks)
                         self._append(transaction, events, made, lookups)
-                insights.see_span(transaction.connection, new, naive(transaction.now))
+                mark_span(transaction.connection, new.column("event_date"), naive(transaction.now))
             self._move(transaction, site, moved)
         return int(arriving.num_rows - new.num_rows)
+
+    def _counted(self, site: InsightsSite, first: date, end: date, published: datetime) -> dict[str, str]:
+        """Return the span in which usage is counted once these days are: an Activity Log does not count it again."""
+        if not any(hooks.events and not hooks.counts_alone for hooks in self._hooks.values()):
+            return {}
+        begin, until = datetime.combine(first, time()), min(datetime.combine(end, time()), published)
+        return insights.longer_span(self._history.positions.get(site.position), begin, until)
+
+    def _unlogged(self, transaction: Transaction, site: InsightsSite, rows: pa.Table) -> pa.Table:
+        """Return the events after the newest that an Activity Log has reported while there was one."""
+        newest = activity.newest_event(transaction.connection, NEWEST.name, site.name)
+        if newest is None:
+            return rows
+        return rows.filter(pc.greater(rows.column("event_date"), pa.scalar(newest, pa.timestamp("us"))))
 
     def archive_jobs(self, site: InsightsSite, rows: pa.Table, now: float) -> None:
         """Write the jobs of Job Performance that no other source has brought."""
@@ -100,15 +120,10 @@ class InsightsArchiver:
             self._move(transaction, site, moved)
 
     def finish(self, now: float) -> None:
-        """Record the queries that no other transaction has recorded; delete what the retention does not keep."""
-        before = self._history.prunable_before(instant(now))
-        if any(self._context.store.status.has_source(name) for name in ("repository", "activity_log")):
-            before = None
-        if self._budget.unrecorded or before is not None:
+        """Record the queries that no other transaction has recorded."""
+        if self._budget.unrecorded:
             with self._history.transaction(instant(now)) as transaction:
                 self._record(transaction)
-                if before is not None:
-                    transaction.prune(before)
 
     def _append(self, transaction: Transaction, events: Events, rows: pa.Table, lookups: Lookups) -> None:
         counting = counts_people(self._context.collectors)

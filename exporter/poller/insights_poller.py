@@ -9,21 +9,19 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from exporter.collectors import admin_insights, insights_hooks
 from exporter.errors import HistoryError, SourceError
 from exporter.exposition.state_store import TimedBlocks
 from exporter.inventory import Inventory
 from exporter.poller.context import PollContext
-from exporter.poller.insights_archiver import DAY, InsightsArchiver, InsightsSite
+from exporter.poller.insights_archiver import DAY, NEXT, InsightsArchiver, InsightsSite
 from exporter.poller.insights_publisher import InsightsPublisher
 from exporter.poller.rest_usage import SiteBlocks
 from exporter.rest.client import RestClient
-from exporter.rest.insights import InsightsReader, Span
+from exporter.rest.insights import ABSENT, EMPTY, InsightsReader, Span, datasources_of
 from exporter.rest.vizql_data import HOUR_SECONDS, QUERIES_PER_HOUR, QueryBudget, ReadLater
 
-PROJECT = "Admin Insights"
 DAY_SECONDS = 86_400.0
 RETAINED = timedelta(days=90)
 # With Advanced Management; a week before the other editions' retention shows whether there is more.
@@ -36,19 +34,13 @@ POLL_SECONDS = 60.0
 # So much of what was read is written in one transaction.
 WRITTEN_DAYS, WRITTEN_ROWS = 10 * DAY, 50_000
 LIFETIME_SECONDS = 3 * DAY_SECONDS
-NEXT, PUBLISHED = "next", "published"
-EMPTY = "Admin Insights is empty: it is filled within a day after an administrator has opened it"
-ABSENT = "no data sources of Admin Insights: an administrator opens it once"
+PUBLISHED = "published"
 _ONLY_IDS = {name: admin_insights.EVENTS.captions[name] for name in ("event_id", "event_date")}
 
 
 def insights_site(inventory: Inventory) -> InsightsSite:
     """Return what an inventory has of Admin Insights."""
-    content = inventory.content
-    in_project = pc.fill_null(pc.equal(content.column("project_name"), PROJECT), fill_value=False)
-    rows = content.filter(pc.and_(pc.equal(content.column("asset_type"), "datasource"), in_project))
-    names = zip(rows.column("asset_name").to_pylist(), rows.column("asset_id").to_pylist(), strict=True)
-    return InsightsSite(inventory.site, inventory.site_luid, dict(names))
+    return InsightsSite(inventory.site, inventory.site_luid, datasources_of(inventory.content))
 
 
 class InsightsPoller:
@@ -76,19 +68,22 @@ class InsightsPoller:
 
     def poll(self, now: float, refusal: SourceError | None) -> None:
         """Read what is due of the sites; ``refusal`` is why the REST API was not read."""
-        notes, errors, answered = dict[str, str](), dict[str, str](), set[str]()
+        notes, errors, answered, failed = dict[str, str](), dict[str, str](), set[str](), False
         try:
             if not self._restored:
                 self._archiver.restore(now, HOUR_SECONDS)
                 self._restored = True
             self._poll_sites(now, notes, errors, answered)
+            failed = bool(errors)
             self._archiver.finish(now)
             self._expose()
         except HistoryError as failure:
             errors["history"] = str(failure)
         error = str(refusal) if refusal else "; ".join(f"{name}: {text}" for name, text in errors.items()) or None
         note = "; ".join(f"site {name}: {text}" for name, text in notes.items()) or None
-        self._publisher.publish(self.hooks, now, answered=bool(answered), error=error, note=note)
+        # A poll that queries nothing, and an outage of the REST API, say nothing of Admin Insights until its next read.
+        state = True if answered else False if failed else None
+        self._publisher.publish(self.hooks, now, answered=state, error=error, note=note)
         self._sites = {}
 
     def _poll_sites(self, now: float, notes: dict[str, str], errors: dict[str, str], answered: set[str]) -> None:
@@ -152,7 +147,7 @@ class InsightsPoller:
                 waiting.append(rows)
                 day += DAY
                 if sum(one.num_rows for one in waiting) >= WRITTEN_ROWS or day - first >= WRITTEN_DAYS:
-                    self._write(site, waiting, first, day, now)
+                    self._write(site, waiting, first, day, published, now)
                     first, waiting = day, []
                 if day <= published.date():
                     self._pause_after(day, now)
@@ -161,16 +156,18 @@ class InsightsPoller:
             raise
         finally:
             if waiting:
-                self._write(site, waiting, first, day, now)
+                self._write(site, waiting, first, day, published, now)
 
     def _pause_after(self, day: date, now: float) -> None:
         """Raise ReadLater where the poll has lasted long enough."""
         if self._context.clock() - now >= POLL_SECONDS:
             raise ReadLater(f"events before {day} are read; the rest follows")
 
-    def _write(self, site: InsightsSite, waiting: Sequence[pa.Table], first: date, end: date, now: float) -> None:
+    def _write(
+        self, site: InsightsSite, waiting: Sequence[pa.Table], first: date, end: date, published: datetime, now: float
+    ) -> None:
         rows = pa.concat_tables(waiting)
-        if self._archiver.archive_days(site, rows, first, end, {NEXT: end.isoformat()}, now):
+        if self._archiver.archive_days(site, rows, first, end, published, now):
             self._publisher.note_renumbered(site.name)
 
     def _first_day(self, known: Mapping[str, str], reader: InsightsReader, last: date) -> date:

@@ -31,12 +31,14 @@ class InsightsPublisher:
         if self._faults.is_new(f"events of {site}"):
             log.warning("TS Events of Admin Insights has no Event Id and Event Date", site=site)
 
-    def publish(self, names: Iterable[str], now: float, *, answered: bool, error: str | None, note: str | None) -> None:
-        """Publish whether the source answered, and what is missing."""
+    def publish(
+        self, names: Iterable[str], now: float, *, answered: bool | None, error: str | None, note: str | None
+    ) -> None:
+        """Publish whether the source answered, None where it was not queried; and what is missing."""
         status = replace(self._status.source(SOURCE), tried_at=now)
         if answered:
             status = replace(status, up=True, answered_at=now, error=None)
-        elif error:
+        elif answered is False:
             status = replace(status, up=False, error=error)
         self._status.set_source(status)
         for name in names:

@@ -18,6 +18,7 @@ from exporter.history.insights import SOURCE as INSIGHTS
 from exporter.history.privacy import apply_privacy
 from exporter.history.refreshes import Read
 from exporter.history.totals import instant, naive
+from exporter.history.transaction import Transaction
 from exporter.inventory import FRESHNESS, Inventory
 from exporter.poller.context import PollContext, WriteIncidents, audit_assets, publish_archive
 from exporter.poller.insights_poller import InsightsPoller
@@ -217,6 +218,7 @@ class RestPoller:
                 if result.notes:
                     audit_assets(self._context, transaction, now)
                 self._usage.store(transaction)
+                self._prune(transaction, now)
                 self._incidents.write(transaction)
         except HistoryError as failure:
             self._incidents.failed(failure)
@@ -235,6 +237,12 @@ class RestPoller:
             for key, table in learned.items():
                 self._context.merged_states[key].learn(SOURCE, table, now)
         return None
+
+    def _prune(self, transaction: Transaction, now: float) -> None:
+        """Delete what the retention does not keep, where no poller of a better source does."""
+        before = self._context.history.prunable_before(instant(now))
+        if before is not None and not any(self._status.has_source(name) for name in ("repository", "activity_log")):
+            transaction.prune(before)
 
     def _names(self) -> set[str]:
         """Return the collectors that are made of the lists of sites."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import columns_of
 from exporter.collectors import rest_hooks
@@ -11,7 +12,7 @@ from exporter.collectors._arrow import number_of
 from exporter.collectors.content.sites_projects import Site, site_rows
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS, AnyBlock, TimedBlocks
 from exporter.history import view_totals
-from exporter.history.aggregation import Lookups
+from exporter.history.aggregation import Lookups, mark_span
 from exporter.history.dimensions import keep
 from exporter.history.totals import naive
 from exporter.history.transaction import PollLogRow, Transaction
@@ -92,6 +93,10 @@ class RestUsage:
         rows = rows.set_column(rows.column_names.index("site_id"), "site_id", numbers)
         appended = transaction.append(events, [rows], Lookups({number: site}, NO_PEOPLE), events.folds)
         if appended.new:
+            created = rows.column("created_at")
+            if (before := transaction.pruned_before) is not None:
+                created = created.filter(pc.greater_equal(created, pa.scalar(before, pa.timestamp("us"))))
+            mark_span(transaction.connection, created, naive(transaction.now))
             transaction.log_part(
                 PollLogRow(transaction.now, events.table, MODE, 0.0, rows.num_rows, appended.new, 0, site)
             )

@@ -7,12 +7,13 @@ the Metadata API) are None where they are not allowed, with a note.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from exporter.errors import SourceError, SourceRefused, SourceUnreachable
 from exporter.inventory import Inventory, SystemInfo
-from exporter.rest import sites
+from exporter.rest import insights_probe, sites
 from exporter.rest.credentials import ConnectedApp, RestOptions, Token, label, spelling
 from exporter.rest.empty_list_guard import EmptyListGuard
 from exporter.rest.errors import Forbidden, as_poll_error
@@ -151,6 +152,11 @@ class RestClient:
         Raises SourceUnreachable or SourceRefused where no sign-in succeeds.
         """
         return probe(self._session, self._sites)
+
+    def probe_insights(self) -> Iterator[tuple[bool | None, str]]:
+        """Try what is read of Admin Insights after a probe, and yield the results likewise. Raises SourceError."""
+        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        return insights_probe.probe(self._session, self._sites, QueryBudget(self._clock), today)
 
     def system_info(self) -> SystemInfo:
         """Read the processes of the cluster after a poll or a probe, on its session. Raises SourceError."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import Column, columns_of
 from exporter.collectors.admin_insights import PUBLISHED_AT, InsightsSource
@@ -16,6 +17,16 @@ from exporter.rest.vizql_data import Row, VizqlData
 # A number of JSON is exact up to here.
 LARGEST_ID = 2**53
 ONE_DAY = timedelta(days=1)
+PROJECT = "Admin Insights"
+EMPTY = "Admin Insights is empty: it is filled within a day after an administrator has opened it"
+ABSENT = "no data sources of Admin Insights: an administrator opens it once"
+
+
+def datasources_of(content: pa.Table) -> dict[str, str]:
+    """Return the LUIDs of the data sources of Admin Insights by their names: rows of Content."""
+    in_project = pc.fill_null(pc.equal(content.column("project_name"), PROJECT), fill_value=False)
+    rows = content.filter(pc.and_(pc.equal(content.column("asset_type"), "datasource"), in_project))
+    return dict(zip(rows.column("asset_name").to_pylist(), rows.column("asset_id").to_pylist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,14 @@ class InsightsReader:
         # Without a unique field the rows are grouped: one is left.
         rows = self._service.query(datasource, [caption], [])
         return max(filter(None, (parse_instant(row.get(caption)) for row in rows)), default=None)
+
+    def missing(self, source: InsightsSource) -> frozenset[str] | None:
+        """Return the fields that a source lacks; None where the site does not have it. Raises SourceError."""
+        datasource = self._datasources.get(source.name)
+        if datasource is None:
+            return None
+        known = self._captions_of(datasource)
+        return frozenset(field for field, caption in source.captions.items() if caption not in known)
 
     def _captions_of(self, datasource: str) -> frozenset[str]:
         if datasource not in self._captions:

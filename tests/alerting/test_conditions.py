@@ -98,6 +98,23 @@ def test_an_activity_log_lags() -> None:
     assert conditions.unreachable("activity_log")(down).firing_series == {(("source", "activity_log"),): 0.0}
 
 
+@pytest.mark.parametrize(
+    ("up", "fires"),
+    [
+        ({"admin_insights": False, "rest": True}, True),
+        ({"admin_insights": False, "rest": False}, False),
+        ({"admin_insights": True, "rest": True}, False),
+        ({"rest": True}, False),
+    ],
+    ids=["down alone", "down with the REST API", "up", "not a source"],
+)
+def test_admin_insights_is_down(up: dict[str, bool], fires: bool) -> None:
+    """It uses the session of the REST API, whose outage is another alert."""
+    view = MetricSnapshot([], NOW, SampleWindow(), SourceStates(up=up))
+    found = conditions.insights_unreachable(view).firing_series
+    assert found == ({(("source", "admin_insights"),): 0.0} if fires else {})
+
+
 def test_events_are_about_to_be_lost() -> None:
     """Where polls fail, whatever fails; a site where nothing happens loses nothing."""
     assert conditions.activity_log_retention_near(of_cloud({"sales": 11})).firing_series == {}

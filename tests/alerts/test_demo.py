@@ -55,6 +55,7 @@ NEVER = {
     "TableauFreshnessSourceSilent",
     "TableauTrafficLow",
     "TableauActivityLogUnreachable",
+    "TableauAdminInsightsUnreachable",
     "TableauActivityLogLagging",
     "TableauActivityLogRetentionNear",
     "TableauBridgeSilent",

@@ -261,6 +261,39 @@ def test_the_master_table_has_each_request_once(synthetic: SyntheticHistory) -> 
     ]
 
 
+@pytest.mark.parametrize("format_", ["text", "csv"])
+def test_requests_to_cloud_are_usage_too(synthetic: SyntheticHistory, format_: str) -> None:
+    """Requests to Server and to Cloud stand in the order in which they were archived, each once, also a later run."""
+    archive(synthetic, list(transactions(1)))
+    server = exported(format_)
+    assert len(server) == 20
+    cloud(synthetic, action="a request to Cloud")
+    for _ in range(2):
+        assert exported(format_) == [*server, "a request to Cloud"]
+
+
+def exported(format_: str) -> list[str]:
+    """Export usage, and return the action of each row."""
+    path = Path("out/usage.txt" if format_ == "text" else "out/usage.csv")
+    output = "out" if format_ == "text" else str(path)
+    arguments = ["history", "export", f"--format={format_}", "--table=usage", f"--output={output}"]
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="|" if format_ == "text" else ","))
+    return [row["Action (http)" if format_ == "text" else "action"] for row in rows]
+
+
+def cloud(synthetic: SyntheticHistory, *, action: str) -> None:
+    """Archive a request to Tableau Cloud, later than all others."""
+    with duckdb.connect(str(synthetic.file.path)) as connection:
+        connection.execute(
+            "INSERT INTO cloud_requests (id, created_at, action, archived_at)"
+            " SELECT -7, ?, ?, max(archived_at) + INTERVAL 1 SECOND FROM http_requests",
+            [BEGIN, action],
+        )
+
+
 def test_since_bounds_the_first_export_alone(synthetic: SyntheticHistory) -> None:
     """Rows archived later are exported whatever their time, with any later --since."""
     early, late = list(transactions(3)), transactions(4)

@@ -389,3 +389,17 @@ def test_ordinary_polls_do_not_wait_for_it(harness: RestPollerHarness) -> None:
     harness.poll()
     harness.poll(after=INTERVAL)
     assert harness.up()
+
+
+@pytest.mark.usefixtures("few_days")
+def test_an_outage_of_the_rest_api_is_none_of_admin_insights(
+    harness: RestPollerHarness, simulated: SimulatedCloud
+) -> None:
+    """It is not down for the rest of the day because the REST API was, between two of its reads."""
+    harness.poll()
+    harness.poll(after=3600.0)
+    simulated.server.failure_modes.tokens_expired = {"exporter"}
+    simulated.server.collide()
+    harness.poll()
+    assert not harness.up()
+    assert harness.values("tableau_up")["admin_insights",] == 1

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from exporter.collector import Collector
-from exporter.collectors import discover
+from exporter.collectors import archived, discover
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Facts, Job, View
 from exporter.demo.tableau.server import TableauServer
@@ -211,6 +211,20 @@ def test_a_job_that_ends_after_days_is_not_missed(harness: RestPollerHarness, si
     harness.poll(after=INTERVAL)
     site = simulated.facts[0].url or "default"
     assert harness.values(FINISHED) == {(site, KIND, "success"): 3, (site, KIND, "failure"): 1}
+
+
+def test_the_retention(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
+    """Jobs that are older than it are deleted without another source, and not archived or counted again."""
+    harness.retention = timedelta(days=2)
+    again(harness)
+    days = [job(f"j{day}", "Success", at := NOW + timedelta(days=day), at, at + MINUTE) for day in range(6)]
+    for number in range(1, len(days) + 1):
+        simulated.set_jobs(*days[:number])
+        harness.poll(after=86_400.0)
+    harness.poll()
+    assert harness.query("SELECT luid FROM background_jobs ORDER BY luid") == [("j4",), ("j5",)]
+    assert sum(harness.values(FINISHED).values()) == len(days)
+    assert [verdict.message for verdict in verify(harness.file, archived(COLLECTORS)) if verdict.ok is False] == []
 
 
 def test_polls_do_not_list_all_jobs_again(

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -51,6 +51,7 @@ class RestPollerHarness:
         self.timeout = 10.0
         self.look_ups_a_day = look_ups_a_day
         self.privacy = Privacy()
+        self.retention: timedelta | None = None
         self._start()
 
     def restart(self) -> None:
@@ -62,7 +63,7 @@ class RestPollerHarness:
     def _start(self) -> None:
         found = self.collectors
         self.store = StateStore(self.sources, version="0", library="0", started_at=self.now)
-        history = History(self.file, found, self.privacy)
+        history = History(self.file, found, self.privacy, retention=self.retention)
         history.lock()
 
         def slas(_asset: object) -> tuple[float, float]:
