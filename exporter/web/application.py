@@ -66,7 +66,7 @@ def application(endpoint: Endpoint, access: Access | None = None) -> Starlette:
     guard = access or Access()
     app = Starlette(
         routes=[
-            *PageRoutes(endpoint, environment(static.address)).routes(),
+            *PageRoutes(endpoint, environment(static.address), guard).routes(),
             Route("/metrics", routes.metrics),
             Route("/-/healthy", routes.healthy),
             Route("/-/ready", routes.ready),

@@ -12,13 +12,14 @@ from starlette.routing import Route
 
 from exporter.pagedata.builder import PageData
 from exporter.status import Status
-from exporter.web import asset_list, asset_page, asset_query, usage
+from exporter.web import asset_list, asset_page, asset_query, undelivered, usage
 from exporter.web.concurrency import Busy, ConcurrencyLimit, busy, has_left
 from exporter.web.downloads import download, refusal
 from exporter.web.query_params import Parameters, WrongParameter
 from exporter.web.status_page import StatusPage
 from exporter.web.streaming import LimitedStreamingResponse
 from exporter.web.templating import encoded, root_of, source_state
+from exporter.web.web_config import Access
 
 _AT_ONCE, _WAITING, _FILES = 2, 16, 16
 
@@ -39,8 +40,9 @@ Made = Callable[[Request], Response]
 class PageRoutes:
     """The pages of an agent; Starlette answers HEAD wherever GET is answered."""
 
-    def __init__(self, source: PageSource, environment: Environment) -> None:
+    def __init__(self, source: PageSource, environment: Environment, access: Access) -> None:
         self._source = source
+        self._access = access
         self._environment = environment
         self._status_page = StatusPage(environment)
         self._limit = ConcurrencyLimit(_AT_ONCE, _AT_ONCE + _WAITING)
@@ -57,6 +59,7 @@ class PageRoutes:
             "/usage": self.usage,
             "/usage.csv": partial(self.usage_file, "csv"),
             "/usage.json": partial(self.usage_file, "json"),
+            undelivered.PATH: self.undelivered,
         }
         return [Route(path, self._in_turn(made)) for path, made in pages.items()]
 
@@ -144,6 +147,13 @@ class PageRoutes:
         content = asked.content(pages)
         listed = usage.content_rows(pages, content, asked) if content else iter(())
         return download("content", form, usage.CONTENT_HEAD, listed)
+
+    def undelivered(self, request: Request) -> Response:
+        """Render the page of deliveries that fail; names of users only where every request is authenticated."""
+        parameters = Parameters(request.query_params, undelivered.PARAMETERS)
+        pages, status = self._source.pages(), self._source.status()
+        values = undelivered.listed(pages, parameters, with_names=self._access.authenticates)
+        return self._page("undelivered.html", status, pages, {**values, **_root(request)})
 
     def _page(
         self,

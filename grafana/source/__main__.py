@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from grafana.source import agent, background_jobs, freshness, overview, usage
+from grafana.source import agent, background_jobs, freshness, governance, overview, usage
 from grafana.source.dashboard import Dashboard
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
@@ -13,6 +13,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
     usage.DASHBOARD,
     freshness.DASHBOARD,
     background_jobs.DASHBOARD,
+    governance.DASHBOARD,
     agent.DASHBOARD,
 )
 

@@ -24,6 +24,7 @@ def test_every_module_is_a_collector_of_its_name() -> None:
         "content",
         "http_requests",
         "logins",
+        "subscriptions",
         "users",
         "view_totals",
         "views",

@@ -40,6 +40,13 @@ LACKS = {
             "workbooks.is_private",
         },
         "http_requests": {"http_requests.flags_used"},
+        "subscriptions": {
+            "projects_contents",
+            "subscriptions.target_id",
+            "subscriptions.target_type",
+            "tasks.state",
+            "workbooks.is_private",
+        },
     },
     "2021.2": {"assets": {"flows.state"}, "content": {"flows.state"}},
     "2023.3": {"assets": {"flows.state"}, "content": {"flows.state"}},

@@ -10,7 +10,7 @@ from grafana.source.__main__ import written
 from tests.alerts.promql import read
 from tests.grafana.boards import ALL, BOARDS, FOLDER, PATHS, ROOT, panels, substituted
 
-NAMES = ["agent", "background-jobs", "freshness", "overview", "usage"]
+NAMES = ["agent", "background-jobs", "freshness", "governance", "overview", "usage"]
 VARIABLES = ["datasource", "job", "instance", "site"]
 OWN_VARIABLES = {"freshness": ["project", "content_owner", "asset_id"]}
 ADDRESS = re.compile(r"/d/(tableau-[a-z-]+)\?")
@@ -23,7 +23,7 @@ def test_the_files_are_those_of_the_source() -> None:
     assert [path.name for path, text in made.items() if path.read_text(encoding="utf-8") != text] == []
 
 
-def test_there_are_five() -> None:
+def test_the_dashboards_are_those_with_names() -> None:
     """The dashboards are those that documents and alerts name."""
     assert sorted(BOARDS) == NAMES
 

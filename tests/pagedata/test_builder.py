@@ -7,10 +7,12 @@ import pyarrow as pa
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
+from exporter.collectors.subscriptions import Subscription
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
 from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
 from exporter.pagedata.query_results import HistoryAnswer, PageAnswers
+from exporter.pagedata.undelivered import UNDELIVERED
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW
@@ -21,7 +23,12 @@ def test_states_are_where_they_are_looked_for() -> None:
     """The answers that pages are made of are those of assets, workbooks and views."""
     found = discover()
     states = [state for collector in found.values() for state in collector.states if state.history.page]
-    assert {state.history.page: state.row for state in states} == {ASSETS: Asset, WORKBOOKS: Workbook, VIEWS: View}
+    assert {(state.history.page, state.row) for state in states} == {
+        (ASSETS, Asset),
+        (WORKBOOKS, Workbook),
+        (VIEWS, View),
+        (UNDELIVERED, Subscription),
+    }
     assert all(state.history.page_sql for state in states)
     assert enabled_pages(found) == EVERYTHING
 
