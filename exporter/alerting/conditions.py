@@ -14,6 +14,7 @@ from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResu
 from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.assets.metrics import HOUR
 from exporter.collectors.background_jobs import BRIDGE_SEEN
+from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
 from exporter.collectors.subscriptions import FAILURES as SUBSCRIPTION_FAILURES_IN_A_ROW
 from exporter.collectors.subscriptions import SUBSCRIPTIONS
 from exporter.metrics import Family
@@ -246,6 +247,11 @@ def subscription_failing(view: MetricSnapshot) -> RuleResult:
 def subscription_suspended(view: MetricSnapshot) -> RuleResult:
     """Find projects with suspended subscriptions."""
     return RuleResult(_in_state(view, SUBSCRIPTIONS, "suspended"))
+
+
+def data_alert_suspended(view: MetricSnapshot) -> RuleResult:
+    """Find projects with data alerts that Tableau suspended."""
+    return RuleResult(_in_state(view, DATA_ALERTS, "suspended"))
 
 
 def _in_state(view: MetricSnapshot, family: Family, state: str) -> dict[Pairs, float]:

@@ -51,7 +51,7 @@ class Rule:
         return _DASHBOARDS.get(self.alert, ("agent", ()))
 
 
-_OF_GOVERNANCE = ("TableauSubscription",)
+_OF_GOVERNANCE = ("TableauSubscription", "TableauDataAlert")
 _DASHBOARDS = {
     "TableauFreshnessSourceSilent": ("freshness", ("site",)),
     "TableauActivityLogLagging": ("usage", ("site",)),
@@ -182,6 +182,16 @@ RULES: Sequence[Rule] = (
         "{count} subscriptions to content of the project {project} (site {site}) failed too often in a row. Tableau"
         " does not send them until they are resumed.",
         undelivered=("subscription", "suspended"),
+    ),
+    Rule(
+        "TableauDataAlertSuspended",
+        "warning",
+        15 * MINUTE,
+        conditions.data_alert_suspended,
+        "Tableau suspended data alerts in {project}.",
+        "{count} data alerts on content of the project {project} (site {site}) failed too often. Tableau does not check"
+        " them until they are resumed, and their users expect a mail that never comes.",
+        undelivered=("data alert", "suspended"),
     ),
     Rule(
         "TableauCollectorFailing",

@@ -21,7 +21,7 @@ CONTENT_READS = (
     PROJECTS_CONTENTS,
 )
 USER_READS = (
-    relation("users", "id bigint, system_user_id bigint", optional=True),
+    relation("users", "id bigint, system_user_id bigint, site_id bigint", optional=True),
     relation("system_users", "id bigint, name text", "friendly_name text, email text", optional=True),
 )
 
@@ -57,6 +57,6 @@ def page_sql(kind: str) -> str:
             recipient_name AS recipient_name,
             recipient_email AS recipient_email
         FROM state
-        WHERE state IN ('failing', 'suspended', 'suspended_by_user')
+        WHERE state IN ('failing', 'suspended')
         ORDER BY site_id, project, name, recipient
     """

@@ -7,6 +7,7 @@ from random import Random
 
 from exporter.demo.content import content
 from exporter.demo.draft import AssetDraft, Draft, Scale
+from exporter.demo.governance import CANARY_SECRET, governance
 from exporter.demo.people import people
 from exporter.demo.refreshing import refreshing
 from exporter.demo.rows import Row, copy
@@ -30,6 +31,7 @@ class Company:
         content(draft)
         refreshing(draft)
         extras(draft)
+        governance(draft)
         return cls(now, draft.tables, tuple(draft.assets))
 
     def of_kind(self, table: str, kind: str) -> list[Row]:
@@ -60,7 +62,7 @@ def _unknown(tables: Mapping[str, Sequence[Row]], version: str) -> set[tuple[str
 
 def _belongs(table: str, row: Row, hidden: set[tuple[str, object]]) -> bool:
     owners = [
-        (table, row["id"]),
+        (table, row.get("id")),
         ("workbooks", row.get("workbook_id")),
         ("flows", row.get("flow_id")),
         (f"{row.get('owner_type', '')}s".lower(), row.get("owner_id")),
@@ -70,7 +72,6 @@ def _belongs(table: str, row: Row, hidden: set[tuple[str, object]]) -> bool:
     return any(owner in hidden for owner in owners)
 
 
-CANARY_SECRET = "CANARY-secret"  # noqa: S105 - no secret, but the trace of one
 TAGS = ("no-sla", "finance", "certified", 'Q3 "final"', "emoji 🏷️")
 DEVICES = ("desktop", "tablet", "phone")
 
@@ -148,7 +149,6 @@ def _secrets(draft: Draft) -> None:
             },
         )
         draft.add("api_tokens", {"token_id": CANARY_SECRET, "hashed_secret": CANARY_SECRET, "user_id": user["id"]})
-        draft.add("refresh_tokens", {"guid": draft.luid(), "salt": CANARY_SECRET, "hashed_secret": CANARY_SECRET})
         draft.add(
             "trusted_tickets",
             {"username": "embed", "ticket": CANARY_SECRET, "hashed_ticket": CANARY_SECRET, "user_id": user["id"]},

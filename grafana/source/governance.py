@@ -7,6 +7,7 @@ from grafana.source.dashboard import Dashboard, Row
 from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
 NO_SUBSCRIPTIONS = "No subscriptions, or no repository"
+NO_DATA_ALERTS = "No data alerts, or no repository"
 NO_FAILURES = "No failing subscriptions"
 
 
@@ -82,10 +83,66 @@ SUBSCRIPTIONS = Row(
     ),
 )
 
+DATA_ALERTS = Row(
+    "Data alerts",
+    (
+        stat(
+            "Failing data alerts",
+            "Data alerts whose last check failed, and that are not suspended.",
+            "none",
+            in_state("tableau_data_alerts", "failing"),
+            thresholds=((None, "green"), (1, "orange")),
+            no_value=NO_DATA_ALERTS,
+            width=6,
+        ),
+        stat(
+            "Suspended data alerts",
+            "Data alerts that Tableau suspended after too many failures. They must be resumed in Tableau.",
+            "none",
+            in_state("tableau_data_alerts", "suspended"),
+            thresholds=RED_ABOVE_0,
+            no_value=NO_DATA_ALERTS,
+            width=6,
+        ),
+        timeseries(
+            "Data alerts by state",
+            "Data alerts that are active, failing, suspended by Tableau, or suspended by a user.",
+            "none",
+            (Line("sum by (state) (tableau_data_alerts{@site})", "{{state}}"),),
+            no_value=NO_DATA_ALERTS,
+        ),
+        table(
+            "Failing data alerts by project",
+            """
+                The 50 projects with the most data alerts that fail or that Tableau suspended. The page Undelivered of
+                the agent lists each of them.
+            """,
+            (
+                Label("site", "Site", 130),
+                Label("project", "Project"),
+                Value(
+                    """
+                        topk(50, sum by (site, project) (
+                            tableau_data_alerts{@site,state=~"failing|suspended"}
+                        ) > 0)
+                    """,
+                    "Not delivered",
+                    "none",
+                    RED_ABOVE_0,
+                    width=120,
+                ),
+            ),
+            sort_by="Not delivered",
+            no_value="No failing data alerts",
+            width=24,
+        ),
+    ),
+)
+
 DASHBOARD = Dashboard(
     "governance",
     "Governance",
     "Subscriptions and data alerts that fail, licences, tokens, and content of unlicensed owners.",
-    (SUBSCRIPTIONS,),
+    (SUBSCRIPTIONS, DATA_ALERTS),
     since="now-24h",
 )

@@ -140,4 +140,5 @@ def test_alerts_about_deliveries() -> None:
     assert [rule.name for rule in UNDELIVERED] == [
         "TableauSubscriptionFailing warning",
         "TableauSubscriptionSuspended warning",
+        "TableauDataAlertSuspended warning",
     ]

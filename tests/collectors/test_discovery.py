@@ -22,6 +22,7 @@ def test_every_module_is_a_collector_of_its_name() -> None:
         "assets",
         "background_jobs",
         "content",
+        "data_alerts",
         "http_requests",
         "logins",
         "subscriptions",

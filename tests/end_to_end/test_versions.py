@@ -39,6 +39,7 @@ LACKS = {
             "workbooks.is_deleted",
             "workbooks.is_private",
         },
+        "data_alerts": {"projects_contents", "workbooks.is_private"},
         "http_requests": {"http_requests.flags_used"},
         "subscriptions": {
             "projects_contents",

@@ -7,6 +7,7 @@ import pyarrow as pa
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
+from exporter.collectors.data_alerts import DataAlertRecipient
 from exporter.collectors.subscriptions import Subscription
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
@@ -28,6 +29,7 @@ def test_states_are_where_they_are_looked_for() -> None:
         (WORKBOOKS, Workbook),
         (VIEWS, View),
         (UNDELIVERED, Subscription),
+        (UNDELIVERED, DataAlertRecipient),
     }
     assert all(state.history.page_sql for state in states)
     assert enabled_pages(found) == EVERYTHING
