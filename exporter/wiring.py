@@ -163,7 +163,7 @@ def _rule_manager(
     return RuleManager(
         [Alertmanager(options) for options in component_options.alertmanager_options(settings)],
         context.history,
-        EvaluationContext.of(state.store, context.collectors, state.assets.rows),
+        EvaluationContext.of(state.store, context.collectors, state.assets.rows, state.answers),
         component_options.notification_options(settings, configuration),
         time.time,
         # Only one of the two managers uses it at a time: the new one starts when the old one has stopped.

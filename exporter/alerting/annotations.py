@@ -1,11 +1,11 @@
 """Annotations of alerts: summary, description, runbook and dashboard.
 
 Of assets also their page in Tableau, the owner, the owners of workbooks downstream, and Tableau's error message of the
-failed refresh.
+failed refresh; of subscriptions and data alerts the users who wait for them.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,9 +18,11 @@ from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import Assets
 from exporter.collectors.assets.rows import page_url
+from exporter.pagedata.undelivered import Undelivered
 from exporter.texts import one_line, span
 
 MAX_ERROR = 1000
+MAX_RECIPIENTS = 20
 OF_EXTRACTS = {"job": "list of refresh jobs", "metadata": "Metadata API"}
 ASSET_SOURCES: Mapping[str, Mapping[str, str]] = {
     "workbook": OF_EXTRACTS,
@@ -35,12 +37,33 @@ _PLACE = re.compile(r"{(\w+)[^{}]*}")
 class AssetContext:
     """The assets at one instant: as the rules have them, and their owners.
 
-    ``silent`` are the freshness sources that were not read for too long, and since when (Unix seconds).
+    ``silent`` are the freshness sources that were not read for too long, and since when (Unix seconds). ``undelivered``
+    returns the deliveries that fail; it is called once, for the first alert about one.
     """
 
     assets: Assets | None = None
     owners: Owners = field(default_factory=Owners)
     silent: Mapping[Pairs, float] = field(default_factory=dict)
+    undelivered: Callable[[], Sequence[Undelivered]] = lambda: ()
+
+    def recipients(self, rule: Rule, labels: Mapping[str, str]) -> str:
+        """Return the deliveries that an alert is about with the users who wait for them, the first of them."""
+        if rule.undelivered is None:
+            return ""
+        key = *rule.undelivered, labels.get("site", ""), labels.get("project", "")
+        found = self._waiting.get(key, ())
+        more = f"; and {len(found) - MAX_RECIPIENTS} more" if len(found) > MAX_RECIPIENTS else ""
+        return "; ".join(one_line(text) for text in found[:MAX_RECIPIENTS]) + more
+
+    @cached_property
+    def _waiting(self) -> Mapping[tuple[str, ...], Sequence[str]]:
+        """The deliveries whose recipients are known, by kind, state, site and project."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for row in self.undelivered():
+            if row.recipient:
+                key = row.kind, row.state, row.site, row.project
+                found.setdefault(key, []).append(f"{row.name}: {row.recipient}")
+        return found
 
     @cached_property
     def _seen(self) -> Mapping[AssetKey, int]:
@@ -99,7 +122,8 @@ class Annotator:
         runbook = {"runbook_url": runbook_of(self.runbook_url, rule.alert)}
         dashboard = {"dashboard_url": f"{self.dashboard_url}{_dashboard(rule, of)}"} if self.dashboard_url else {}
         texts = {"summary": rule.summary.format_map(words), "description": rule.description.format_map(words)}
-        return bounded_annotations(texts | of_asset | runbook | dashboard)
+        recipients = {"recipients": self.known.recipients(rule, of)}
+        return bounded_annotations(texts | of_asset | recipients | runbook | dashboard)
 
     def _of_asset(self, labels: Mapping[str, str], value: float) -> dict[str, str]:
         key, known = asset_key(labels), self.known

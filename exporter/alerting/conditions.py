@@ -14,6 +14,9 @@ from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResu
 from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.assets.metrics import HOUR
 from exporter.collectors.background_jobs import BRIDGE_SEEN
+from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
+from exporter.collectors.subscriptions import FAILURES as SUBSCRIPTION_FAILURES_IN_A_ROW
+from exporter.collectors.subscriptions import SUBSCRIPTIONS
 from exporter.metrics import Family
 
 QUARTER_HOUR = 900.0
@@ -33,6 +36,7 @@ PURGE_RISK_LEAST_SECONDS = 7200
 ACTIVITY_LOG_LAG_SECONDS = 259_200
 ACTIVITY_LOG_RETENTION_SECONDS = 864_000
 BRIDGE_SILENT_SECONDS = 259_200
+SUBSCRIPTION_FAILURES = 2
 CLOCK_AHEAD_SECONDS = 3600
 """A poll whose time is further ahead was dated by a wrong clock."""
 
@@ -232,6 +236,32 @@ def bridge_silent(view: MetricSnapshot) -> RuleResult:
         seen[pool] = max(at, seen.get(pool, at))
     behind = {pool: newest.get(dict(pool)["site"], at) - at for pool, at in seen.items()}
     return RuleResult({pool: seconds for pool, seconds in behind.items() if seconds > BRIDGE_SILENT_SECONDS})
+
+
+def subscription_failing(view: MetricSnapshot) -> RuleResult:
+    """Find projects with a subscription that failed several times in a row."""
+    failures = view.samples(SUBSCRIPTION_FAILURES_IN_A_ROW)
+    return RuleResult({pairs: count for pairs, count in failures if count >= SUBSCRIPTION_FAILURES})
+
+
+def subscription_suspended(view: MetricSnapshot) -> RuleResult:
+    """Find projects with suspended subscriptions."""
+    return RuleResult(_in_state(view, SUBSCRIPTIONS, "suspended"))
+
+
+def data_alert_suspended(view: MetricSnapshot) -> RuleResult:
+    """Find projects with data alerts that Tableau suspended."""
+    return RuleResult(_in_state(view, DATA_ALERTS, "suspended"))
+
+
+def _in_state(view: MetricSnapshot, family: Family, state: str) -> dict[Pairs, float]:
+    """Return the series of a state that are above 0, without their label ``state``."""
+    wanted = ("state", state)
+    return {
+        tuple(pair for pair in pairs if pair != wanted): count
+        for pairs, count in view.samples(family)
+        if wanted in pairs and count > 0
+    }
 
 
 def possibly_lost(view: MetricSnapshot) -> RuleResult:

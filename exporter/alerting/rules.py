@@ -28,6 +28,8 @@ class Rule:
     summary: str
     description: str
     keep_firing_for_seconds: float = 0.0
+    undelivered: tuple[str, str] | None = None
+    """Kind and state of the deliveries that it is about, whose recipients are in its annotations."""
 
     @property
     def name(self) -> str:
@@ -44,9 +46,12 @@ class Rule:
         """The dashboard that the alert links to, and the variables that the link sets."""
         if self.about_asset:
             return "freshness", ("site", "asset_id")
+        if self.alert.startswith(_OF_GOVERNANCE):
+            return "governance", ("site",)
         return _DASHBOARDS.get(self.alert, ("agent", ()))
 
 
+_OF_GOVERNANCE = ("TableauSubscription", "TableauDataAlert")
 _DASHBOARDS = {
     "TableauFreshnessSourceSilent": ("freshness", ("site",)),
     "TableauActivityLogLagging": ("usage", ("site",)),
@@ -157,6 +162,36 @@ RULES: Sequence[Rule] = (
         "The last event of any client of the pool on the site {site} is {span} older than the newest of the Activity"
         " Log. The clients are stopped or signed out, or no refresh is scheduled for them. Data behind the firewall is"
         " not refreshed.",
+    ),
+    Rule(
+        "TableauSubscriptionFailing",
+        "warning",
+        15 * MINUTE,
+        conditions.subscription_failing,
+        "A subscription in {project} keeps failing.",
+        "A subscription to content of the project {project} (site {site}) has failed {count} times in a row. Its user"
+        " waits for a mail that does not come, and Tableau suspends the subscription after more failures.",
+        undelivered=("subscription", "failing"),
+    ),
+    Rule(
+        "TableauSubscriptionSuspended",
+        "warning",
+        15 * MINUTE,
+        conditions.subscription_suspended,
+        "Tableau suspended subscriptions in {project}.",
+        "{count} subscriptions to content of the project {project} (site {site}) failed too often in a row. Tableau"
+        " does not send them until they are resumed.",
+        undelivered=("subscription", "suspended"),
+    ),
+    Rule(
+        "TableauDataAlertSuspended",
+        "warning",
+        15 * MINUTE,
+        conditions.data_alert_suspended,
+        "Tableau suspended data alerts in {project}.",
+        "{count} data alerts on content of the project {project} (site {site}) failed too often. Tableau does not check"
+        " them until they are resumed, and their users expect a mail that never comes.",
+        undelivered=("data alert", "suspended"),
     ),
     Rule(
         "TableauCollectorFailing",

@@ -17,6 +17,7 @@ from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
 from exporter.pagedata.query_results import HistoryAnswer, HourlyUsage, PageAnswers
+from exporter.pagedata.undelivered import UNDELIVERED, UndeliveredList
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 
@@ -118,6 +119,7 @@ class PageData:
     """The seconds from one exact read of requests to the next, as they are now."""
     firing: tuple[FiringAlert, ...] | None = None
     firing_of: Mapping[AssetKey, Sequence[FiringAlert]] = field(default_factory=dict)
+    undelivered: UndeliveredList | None = None
     tableau_url: str | None = None
     """The URL of Tableau, for links to the pages of assets."""
     events: HistoryAnswer | None = None
@@ -164,6 +166,7 @@ class PageDataBuilder:
             next((_only(block, now) for block in plain if block.family == EXACT_INTERVAL), None),
             firing,
             self._cached("firing", firing, partial(_by_asset, firing)) if firing else {},
+            self._undelivered() if UNDELIVERED in enabled else None,
             tableau_url,
             next(iter(self._answers.of(EVENTS).values()), None) if EVENTS in enabled else None,
         )
@@ -171,6 +174,10 @@ class PageDataBuilder:
     def _content(self, page: str) -> Content | None:
         answer = next(iter(self._answers.of(page).values()), None)
         return None if answer is None else self._cached(page, answer, partial(Content.of, answer))
+
+    def _undelivered(self) -> UndeliveredList | None:
+        answers = self._answers.every(UNDELIVERED)
+        return UndeliveredList.of(answers) if answers else None
 
     def _cached(self, name: str, built_of: object, make: Callable[[], Made]) -> Made:
         """Return what was built of the same input before, or build it."""

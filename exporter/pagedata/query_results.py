@@ -104,6 +104,11 @@ class PageAnswers:
         with self._lock:
             return {source: answer for (_, name, source), answer in self._answers.items() if name == page}
 
+    def every(self, page: str) -> tuple[HistoryAnswer, ...]:
+        """Return the answers for a page about the states of all collectors and sources."""
+        with self._lock:
+            return tuple(answer for (_, name, _), answer in self._answers.items() if name == page)
+
     def set_usage(self, usage: HourlyUsage) -> None:
         """Replace the usage."""
         with self._lock:

@@ -1,6 +1,6 @@
 """Annotations of an alert about an asset while a freshness source of its site is down."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -12,6 +12,7 @@ from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import ASSET, MetricSnapshot, SourceStates
 from exporter.collectors.assets import metrics as assets
 from exporter.metrics import Block, Labels
+from exporter.pagedata.undelivered import Undelivered
 from tests.support.notifier_harness import NOW
 
 HOUR = 3600.0
@@ -93,3 +94,51 @@ def test_an_age_from_the_repository() -> None:
 def test_an_asset_that_is_not_listed_any_more() -> None:
     """Its alert, which stays as it is, names the silent sources too."""
     assert METADATA in described(AGEING[0], AssetContext(silent=known(HOURS).silent))
+
+
+UNDELIVERED = [rule for rule in RULES if rule.undelivered]
+
+
+def recipients(rule: Rule, rows: Sequence[Undelivered], project: str = "Finance") -> str | None:
+    """Return the users whom an alert about deliveries of a project names."""
+    labels = {"alertname": rule.alert, "severity": rule.severity, "site": "default", "project": project}
+    known = AssetContext(undelivered=lambda: rows)
+    return Annotator(known).annotations(rule, tuple(labels.items()), 3.0).get("recipients")
+
+
+def a_delivery(rule: Rule, name: str, recipient: str = "Priya Shah", project: str = "Finance") -> Undelivered:
+    """Return a delivery that the rule is about."""
+    assert rule.undelivered
+    kind, state = rule.undelivered
+    return Undelivered(kind, "default", project, name, "Sales", state, 3, NOW, recipient)
+
+
+@pytest.mark.parametrize("rule", UNDELIVERED, ids=lambda rule: rule.name)
+def test_an_alert_names_who_waits(rule: Rule) -> None:
+    """The deliveries of its kind, state, site and project, with their users, on one line; the first twenty of them."""
+    others = [a_delivery(other, "Other") for other in UNDELIVERED if other.undelivered != rule.undelivered]
+    rows = [
+        *others,
+        a_delivery(rule, "Daily\nsales"),
+        a_delivery(rule, "Weekly"),
+        a_delivery(rule, "Web", project="Web"),
+    ]
+    assert recipients(rule, rows) == "Daily sales: Priya Shah; Weekly: Priya Shah"
+    most = [a_delivery(rule, "x") for _ in range(23)]
+    assert recipients(rule, most) == "; ".join(["x: Priya Shah"] * 20 + ["and 3 more"])
+
+
+@pytest.mark.parametrize("rule", UNDELIVERED, ids=lambda rule: rule.name)
+def test_an_alert_names_nobody_who_is_not_known(rule: Rule) -> None:
+    """Under privacy.users: none there are no names, and no annotation."""
+    assert recipients(rule, [a_delivery(rule, "Daily", recipient="")]) is None
+    assert recipients(rule, []) is None
+
+
+def test_alerts_about_deliveries() -> None:
+    """These name their recipients."""
+    assert [rule.name for rule in UNDELIVERED] == [
+        "TableauSubscriptionFailing warning",
+        "TableauSubscriptionSuspended warning",
+        "TableauDataAlertSuspended warning",
+    ]

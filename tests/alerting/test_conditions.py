@@ -12,6 +12,8 @@ from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, nev
 from exporter.collectors import discover
 from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.background_jobs import BRIDGE_SEEN
+from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
+from exporter.collectors.subscriptions import FAILURES, SUBSCRIPTIONS
 from exporter.exposition.state_store import StateStore
 from exporter.metrics import Block, Labels, single
 from exporter.status import SourceStatus
@@ -194,3 +196,21 @@ def test_an_export_fails(failures: tuple[int, int], succeeded_ago: float | None,
         conditions.record_samples(past, view)
     found = conditions.export_failing(views[-1]).firing_series
     assert found == ({tuple(sorted(labels.items())): 2.0} if holds else {})
+
+
+def test_subscriptions_and_data_alerts_are_found_by_project() -> None:
+    """Two failures in a row are found, one is not; of the states only suspended counts, and not where it is 0."""
+    places = ["default"] * 3, ["A", "B", "C"]
+    states = ["suspended", "failing", "suspended"]
+    blocks = [
+        Block(FAILURES, Labels(FAILURES.labels, places), [1, 2, 0]),
+        Block(SUBSCRIPTIONS, Labels(SUBSCRIPTIONS.labels, (*places, states)), [4, 5, 0]),
+        Block(
+            DATA_ALERTS, Labels(DATA_ALERTS.labels, (*places, ["suspended_by_user", "suspended", "active"])), [1, 2, 3]
+        ),
+    ]
+    view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
+    of = {name: (("project", name), ("site", "default")) for name in places[1]}
+    assert conditions.subscription_failing(view).firing_series == {of["B"]: 2.0}
+    assert conditions.subscription_suspended(view).firing_series == {of["A"]: 4.0}
+    assert conditions.data_alert_suspended(view).firing_series == {of["B"]: 2.0}

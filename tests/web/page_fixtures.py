@@ -16,11 +16,12 @@ from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.builder import ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
 from exporter.pagedata.query_results import HistoryAnswer, PageAnswers, usage_of
+from exporter.pagedata.undelivered import UNDELIVERED
 from exporter.status import FiringAlert
 from tests.web.fake_endpoint import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
-EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS})
+EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS, UNDELIVERED})
 HOURS = 8 * 24
 
 
@@ -112,6 +113,8 @@ def some_pages(
         answers.set(
             "content", VIEWS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
         )
+        failed = HistoryAnswer(undelivered(text), NOW, {1: text("default")})
+        answers.set("subscriptions", UNDELIVERED, "repository", failed)
         answers.set_usage(
             usage_of(requests(), users_by_hour(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400)
         )
@@ -206,3 +209,24 @@ def seen(text: Callable[[str], str]) -> Sequence[Block]:
         np.array([NOW - 60, NOW - 3000, NOW - 2 * 86_400]),
         [text("default")],
     )
+
+
+def undelivered(text: Callable[[str], str] = str) -> pa.Table:
+    """Return a subscription that fails, and one that was suspended, whose user is not known."""
+    row = {
+        "kind": "subscription",
+        "site_id": 1,
+        "project": text("Finance"),
+        "name": text("Daily sales"),
+        "content_name": text("Sales"),
+        "state": "failing",
+        "consecutive_failures": 3,
+        "last_sent_at": NOW - 3 * 86_400,
+        "recipient": text("priya"),
+        "recipient_name": text("Priya Shah"),
+        "recipient_email": text("priya@example.com"),
+    }
+    unknown = dict.fromkeys(
+        ("recipient", "recipient_name", "recipient_email", "project", "content_name", "last_sent_at")
+    )
+    return pa.Table.from_pylist([row, {**row, "name": text("Weekly"), "state": "suspended", **unknown}])
