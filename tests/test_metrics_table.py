@@ -67,7 +67,11 @@ FAMILIES = {
     "tableau_activity_log_rejected_lines_total": ("counter", ("site",)),
     "tableau_bridge_jobs_finished_total": ("counter", ("site", "pool", "outcome")),
     "tableau_bridge_client_last_seen_timestamp_seconds": ("gauge", ("site", "pool", "client")),
+    "tableau_asset_users": ("gauge", ASSET),
+    "tableau_asset_next_use_timestamp_seconds": ("gauge", ASSET),
+    "tableau_asset_bytes": ("gauge", ASSET),
     # What we add.
+    "tableau_asset_usual_bytes": ("gauge", ASSET),
     "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),
     "tableau_rest_token_accepted": ("gauge", ()),
     "tableau_freshness_source_last_success_timestamp_seconds": ("gauge", ("site", "source")),

@@ -21,6 +21,7 @@ from exporter.history.positions import Position, read_positions
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.history.schema import ensure_columns, prepare
+from exporter.history.sizes import SizeRecorder
 from exporter.history.tables import table_columns
 from exporter.history.totals import Totals, naive, read_totals
 from exporter.history.transaction import Transaction
@@ -76,6 +77,7 @@ class History:
         self._retention = retention
         self._cleaner = Cleaner(privacy)
         self._auditor = Auditor(retention)
+        self._sizes = SizeRecorder()
         self._key_file = key_file or file.path.with_suffix(".key")
         self.write_failures = WriteFailures()
         self.known = False
@@ -121,7 +123,7 @@ class History:
         with self.file.open() as connection:
             changed = self._fit(connection, columns)
             with _transaction(connection):
-                yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
+                yield Transaction(connection, self._hidden(), self.events(), now, self._auditor, self._sizes)
             if changed:
                 connection.execute("CHECKPOINT")
             if not self._many:
@@ -135,7 +137,7 @@ class History:
         What is known of the file stays as it is known, also when this fails.
         """
         with self.file.turn, self.file.open() as connection, _transaction(connection):
-            yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
+            yield Transaction(connection, self._hidden(), self.events(), now, self._auditor, self._sizes)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
