@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -156,6 +156,10 @@ class Context:
     learned: "pa.Table | None" = None
     dues: Dues = field(default_factory=Dues)
     now: float = 0.0
+    usage: "pa.Table | None" = None
+    """What ``StateHistory.learn_usage`` returned."""
+    usual: "pa.Table | None" = None
+    """What the history has of the sizes of the rows (``exporter.history.sizes``)."""
 
     def site(self, site_id: int | None) -> str:
         """Return the label of a site; empty (absent) when it is unknown."""
@@ -166,6 +170,17 @@ Expose = Callable[["pa.Table", Context], Sequence[Block]]
 FromInventory = Callable[["Inventory"], "pa.Table"]
 Merge = Callable[[Sequence["pa.Table"]], "pa.Table"]
 Audit = Callable[["pa.Table", SlaLookup, float], "pa.Table"]
+
+
+class Query(Protocol):
+    """Runs a query over the history, with tables beside it and instants as parameters."""
+
+    def __call__(self, sql: str, tables: "Mapping[str, pa.Table]", **params: datetime) -> "pa.Table":
+        """Return the answer."""
+
+
+LearnUsage = Callable[[Query, "pa.Table", str, datetime], "pa.Table"]
+"""From the rows of all sources, the default time zone (IANA) and an instant (UTC, naive)."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +197,8 @@ class StateHistory:
     """A query for the page; ``$now`` is the instant."""
     page_seconds: float = 0.0
     """How long that answer is reused: an expensive query runs seldom."""
+    learn_usage: LearnUsage | None = None
+    """How the use of the rows is learned, once an hour: ``Context.usage``."""
 
 
 @dataclass(frozen=True)

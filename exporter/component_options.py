@@ -116,6 +116,7 @@ def notification_options(settings: sections.Alertmanager, configuration: Configu
         include_errors=configuration.privacy.users == "name",
         dashboard_url=settings.dashboard_url,
         tableau_url=tableau_url(configuration),
+        timezone=configuration.freshness.timezone,
     )
 
 

@@ -100,6 +100,7 @@ def build_workers(configuration: Configuration, state: AgentState, before: Worke
         {key: merged for key, merged in state.merged_states.items() if key[0] in enabled},
         state.on_change,
         state.answers,
+        timezone=configuration.freshness.timezone,
     )
     return Workers(
         context,

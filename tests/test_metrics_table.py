@@ -77,7 +77,11 @@ FAMILIES = {
     "tableau_subscriptions": ("gauge", ("site", "project", "state")),
     "tableau_subscription_consecutive_failures": ("gauge", ("site", "project")),
     "tableau_data_alerts": ("gauge", ("site", "project", "state")),
+    "tableau_asset_users": ("gauge", ASSET),
+    "tableau_asset_next_use_timestamp_seconds": ("gauge", ASSET),
+    "tableau_asset_bytes": ("gauge", ASSET),
     # What we add.
+    "tableau_asset_usual_bytes": ("gauge", ASSET),
     "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),
     "tableau_rest_token_accepted": ("gauge", ()),
     "tableau_freshness_source_last_success_timestamp_seconds": ("gauge", ("site", "source")),

@@ -4,6 +4,7 @@ Of assets also their page in Tableau, the owner, the owners of workbooks downstr
 failed refresh; of subscriptions and data alerts the users who wait for them.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import Assets
 from exporter.collectors.assets.rows import page_url
+from exporter.collectors.assets.usage import local_time, usage_text
 from exporter.pagedata.undelivered import Undelivered
 from exporter.texts import one_line, span
 
@@ -30,6 +32,8 @@ ASSET_SOURCES: Mapping[str, Mapping[str, str]] = {
     "flow": {"flow_run": "list of flow runs"},
 }
 """The freshness sources of each type of asset, in their order, and their names in texts."""
+STALE = ("TableauAssetStale", "TableauAssetStaleBeforeUse")
+_PREFIXES = ("", "k", "M", "G", "T", "P")
 _PLACE = re.compile(r"{(\w+)[^{}]*}")
 
 
@@ -37,13 +41,14 @@ _PLACE = re.compile(r"{(\w+)[^{}]*}")
 class AssetContext:
     """The assets at one instant: as the rules have them, and their owners.
 
-    ``silent`` are the freshness sources that were not read for too long, and since when (Unix seconds). ``undelivered``
-    returns the deliveries that fail; it is called once, for the first alert about one.
+    ``silent`` are the freshness sources that were not read for too long, and since when; ``now`` is the instant (Unix
+    seconds). ``undelivered`` returns the deliveries that fail; it is called once, for the first alert about one.
     """
 
     assets: Assets | None = None
     owners: Owners = field(default_factory=Owners)
     silent: Mapping[Pairs, float] = field(default_factory=dict)
+    now: float = 0.0
     undelivered: Callable[[], Sequence[Undelivered]] = lambda: ()
 
     def recipients(self, rule: Rule, labels: Mapping[str, str]) -> str:
@@ -80,6 +85,19 @@ class AssetContext:
         tiers = {"critical": self.assets.critical[row], "warning": self.assets.warning[row]}
         return {severity: float(hours) for severity, hours in tiers.items() if not np.isnan(hours)}
 
+    def value(self, name: str, key: AssetKey) -> float | None:
+        """Return a column of an asset; None where it is unknown."""
+        row = self._seen.get(key)
+        if row is None or self.assets is None or np.isnan(self.assets.columns[name][row]):
+            return None
+        return float(self.assets.columns[name][row])
+
+    def usage_text(self, key: AssetKey, timezone: str) -> str:
+        """Return how many users opened an asset and when it is usually opened next; empty where that is unknown."""
+        at = self.value("next_use", key)
+        local = None if at is None else local_time(at, self.owners.time_zone(key), timezone, self.now)
+        return usage_text(self.value("users", key), local)
+
     def silent_sources(self, key: AssetKey) -> Iterator[tuple[str, float]]:
         """Yield name and last success of the silent sources that an asset's age depends on.
 
@@ -99,7 +117,7 @@ class Annotator:
     """Makes annotations; ``errors`` are Tableau's messages of failed refreshes.
 
     ``runbook_url`` is the address of the runbooks, ``dashboard_url`` that of Grafana, ``tableau_url`` that of Tableau,
-    where configured.
+    where configured. ``timezone`` is that of sites without one.
     """
 
     known: AssetContext
@@ -107,6 +125,7 @@ class Annotator:
     runbook_url: str | None = None
     dashboard_url: str | None = None
     tableau_url: str | None = None
+    timezone: str = "UTC"
 
     def annotations(self, rule: Rule, labels: Pairs, value: float) -> dict[str, str]:
         """Return the annotations of an alert."""
@@ -116,6 +135,8 @@ class Annotator:
             of | _figures(value) | {"owner": of_asset.get("owner") or of.get("content_owner", "unknown")},
             {
                 "sla": lambda: _sla_text(self.known.sla(asset_key(of))),
+                "used": lambda: self._used(asset_key(of)),
+                "usual": lambda: _bytes(self.known.value("usual_bytes", asset_key(of))),
                 "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
             },
         )
@@ -125,12 +146,18 @@ class Annotator:
         recipients = {"recipients": self.known.recipients(rule, of)}
         return bounded_annotations(texts | of_asset | recipients | runbook | dashboard)
 
+    def _used(self, key: AssetKey) -> str:
+        """Return a sentence about the users of an asset and its next use, with a space before it."""
+        text = self.known.usage_text(key, self.timezone)
+        return f" It {'was' if text.startswith('opened') else 'is'} {text}." if text else ""
+
     def _of_asset(self, labels: Mapping[str, str], value: float) -> dict[str, str]:
         key, known = asset_key(labels), self.known
         owner = known.owners.owner(key)
         of_asset = {"owner": str(owner), "owner_email": owner.email, "error": self.errors.get(key, "")}
-        if labels["alertname"] == "TableauAssetStale":
-            sla = known.sla(key).get(labels["severity"])
+        if labels["alertname"] in STALE:
+            tiers = known.sla(key)
+            sla = tiers.get(labels["severity"], tiers.get("warning"))
             of_asset |= {"hours": f"{value:.1f}", "promised": "" if sla is None else f"{sla:g}"}
         site, asset_type, _ = key
         of_asset["asset_url"] = page_url(self.tableau_url, site, asset_type, known.owners.url_id(key))
@@ -178,7 +205,15 @@ class _Placeholders(dict[str, str]):
 
 
 def _figures(value: float) -> dict[str, str]:
-    return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value)}
+    return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value), "bytes": _bytes(value)}
+
+
+def _bytes(value: float | None) -> str:
+    """Return a size as Prometheus' templates have it: ``46.21MB``."""
+    if value is None:
+        return ""
+    power = min(max(int(math.log10(max(value, 1.0)) // 3), 0), len(_PREFIXES) - 1)
+    return f"{value / 1000**power:.4g}{_PREFIXES[power]}B"
 
 
 def _sla_text(sla: Mapping[str, float]) -> str:

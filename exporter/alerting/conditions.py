@@ -27,6 +27,10 @@ USUAL_LEAST_SECONDS = 3600
 COLLISION_COUNT = 2
 POLL_SECONDS = 3600
 FILE_BUSY_COUNT = 3
+USE_SECONDS = 7200
+USE_LEAST_USERS = 5
+SHRANK_RATIO = 0.5
+GREW_RATIO = 2
 FRESHNESS_SOURCE_SECONDS = 10_800
 ARCHIVE_LAG_SECONDS = 900
 CERTIFICATE_SECONDS = 604_800
@@ -134,6 +138,28 @@ def stale_warning(view: MetricSnapshot) -> RuleResult:
         return assets.where((hours > assets.warning) & ~(hours > assets.critical), hours)
 
     return view.of_assets(found)
+
+
+def stale_before_use(view: MetricSnapshot) -> RuleResult:
+    """Find assets past an SLA that many users will usually open soon."""
+
+    def found(assets: Assets) -> RuleResult:
+        hours, columns = _hours(view, assets), assets.columns
+        is_stale = (hours > assets.warning) | (hours > assets.critical)
+        is_used = (columns["next_use"] - view.now <= USE_SECONDS) & (columns["users"] >= USE_LEAST_USERS)
+        return assets.where(is_stale & is_used, hours)
+
+    return view.of_assets(found)
+
+
+def shrank(view: MetricSnapshot) -> RuleResult:
+    """Find assets whose last refresh left much less than usual."""
+    return view.of_assets(lambda assets: assets.where(_size_ratio(assets) < SHRANK_RATIO, assets.columns["bytes"]))
+
+
+def grew(view: MetricSnapshot) -> RuleResult:
+    """Find assets whose last refresh left much more than usual."""
+    return view.of_assets(lambda assets: assets.where(_size_ratio(assets) > GREW_RATIO, assets.columns["bytes"]))
 
 
 def refresh_failing(view: MetricSnapshot) -> RuleResult:
@@ -328,6 +354,11 @@ def _seconds(view: MetricSnapshot, assets: Assets) -> Numbers:
 
 def _hours(view: MetricSnapshot, assets: Assets) -> Numbers:
     return _seconds(view, assets) / HOUR
+
+
+def _size_ratio(assets: Assets) -> Numbers:
+    ratio: Numbers = assets.columns["bytes"] / assets.columns["usual_bytes"]
+    return ratio
 
 
 def _usual_limit(assets: Assets) -> Numbers:

@@ -92,6 +92,7 @@ class NotificationOptions:
     include_errors: bool = True
     dashboard_url: str | None = None
     tableau_url: str | None = None
+    timezone: str = "UTC"
 
 
 class RuleManager:
@@ -183,7 +184,7 @@ class RuleManager:
         view = MetricSnapshot(self._context.blocks(now), now, self.store.past, self._context.sources())
         rows = self._context.assets(now)
         owners = self.known.owners if rows is self.known.owners.rows else Owners(rows)
-        self.known = AssetContext(view.assets, owners, conditions.silent_sources(view), self._context.undelivered)
+        self.known = AssetContext(view.assets, owners, conditions.silent_sources(view), now, self._context.undelivered)
         return view
 
     def _record_samples(self, view: MetricSnapshot) -> bool:
@@ -228,7 +229,8 @@ class RuleManager:
         # Errors of before a reload that forbade them may still be there.
         errors = self.store.errors if self._options.include_errors else {}
         options = self._options
-        describer = Annotator(self.known, errors, options.runbook_url, options.dashboard_url, options.tableau_url)
+        urls = (options.runbook_url, options.dashboard_url, options.tableau_url)
+        describer = Annotator(self.known, errors, *urls, options.timezone)
         outbox = Outbox(notifications, lambda notification: self._annotations(describer, notification))
         for notifier in self.notifiers:
             notifier.outbox = outbox

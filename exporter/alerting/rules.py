@@ -1,8 +1,9 @@
 """The alerts that the agent raises itself: those of alerts/tableau.rules.yml that need at most an hour of samples.
 
 A test compares the two: names, severities, durations, thresholds, summaries. In texts ``{name}`` is a label,
-``{hours}``, ``{span}`` and ``{count}`` are the value; alerts of assets also have ``{owner}``, ``{sla}`` and
-``{silent}`` (sentences about freshness sources that are down).
+``{hours}``, ``{span}``, ``{count}`` and ``{bytes}`` are the value; alerts of assets also have ``{owner}``, ``{sla}``,
+``{usual}`` (the expected size), ``{used}`` (a sentence about users and next use) and ``{silent}`` (sentences about
+freshness sources that are down).
 """
 
 from collections.abc import Sequence
@@ -70,8 +71,8 @@ _WHERE = "{asset_name} in {project} (site {site})"
 _STALE = (
     "The data of the {asset_type} {asset_name} is past its SLA.",
     (
-        f"{_WHERE} was last refreshed {{hours}} hours ago; its SLA is {{sla}}.{{silent}} The refresh fails, is"
-        " suspended, was never scheduled, or a data source it uses is as old. Owner: {owner}."
+        f"{_WHERE} was last refreshed {{hours}} hours ago; its SLA is {{sla}}.{{used}}{{silent}} The refresh fails,"
+        " is suspended, was never scheduled, or a data source it uses is as old. Owner: {owner}."
     ),
 )
 
@@ -248,6 +249,13 @@ RULES: Sequence[Rule] = (
         "{count} attempts to send an alert failed within 15 minutes: the Alertmanager is down, or rejects the"
         " password, the token, a certificate or a label. See the log of the exporter.",
     ),
+    _asset(
+        "TableauAssetStaleBeforeUse",
+        conditions.stale_before_use,
+        "The {asset_type} {asset_name} is past its SLA, and its users usually open it soon.",
+        _STALE[1],
+        severity="critical",
+    ),
     _asset("TableauAssetStale", conditions.stale_critical, *_STALE, severity="critical"),
     _asset("TableauAssetStale", conditions.stale_warning, *_STALE),
     Rule(
@@ -296,6 +304,24 @@ RULES: Sequence[Rule] = (
         " refresh intervals.{silent} A published data source that it uses is stale, or only some of its extracts are"
         " refreshed. Owner: {owner}.",
         for_minutes=15,
+    ),
+    _asset(
+        "TableauAssetShrank",
+        conditions.shrank,
+        "A refresh left the {asset_type} {asset_name} with less than half of its usual size.",
+        f"{_WHERE} has {{bytes}} after its last refresh; {{usual}} were expected.{{used}} The refresh succeeded, and"
+        " its query returned too few rows: a table was empty or half loaded, a filter or a permission changed. Owner:"
+        " {owner}.",
+        for_minutes=0,
+    ),
+    _asset(
+        "TableauAssetGrew",
+        conditions.grew,
+        "A refresh left the {asset_type} {asset_name} with more than twice its usual size.",
+        f"{_WHERE} has {{bytes}} after its last refresh; {{usual}} were expected. A join or an incremental refresh"
+        " doubled rows, a filter was removed, or there is more data. Owner: {owner}.",
+        severity="info",
+        for_minutes=0,
     ),
     Rule(
         "TableauFreshnessSourceSilent",

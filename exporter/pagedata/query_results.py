@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 HOUR_SECONDS = 3600.0
+ASSET_SIZES = "asset sizes"
+"""The name under which the sizes of assets are kept: rows of the table ``asset_sizes``, in order."""
+ASSET_USAGE = "asset usage"
+"""The name under which the use of assets is kept: rows of exporter.collectors.assets.usage.USAGE."""
 HOURS_SHOWN = 8 * 24
 
 Counts = npt.NDArray[np.int64]

@@ -1,21 +1,27 @@
 """Annotations of an alert about an asset while a freshness source of its site is down."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
 
 from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.annotations import Annotator, AssetContext
+from exporter.alerting.owners import Owners
 from exporter.alerting.rules import RULES, Rule
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import ASSET, MetricSnapshot, SourceStates
 from exporter.collectors.assets import metrics as assets
-from exporter.metrics import Block, Labels
+from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.metrics import Block, Family, Labels
 from exporter.pagedata.undelivered import Undelivered
 from tests.support.notifier_harness import NOW
 
 HOUR = 3600.0
+USED = "It was opened by 37 users this week, usually next {}."
 # 2023-11-14 22:13 UTC is now.
 METADATA = "The Metadata API of the site default has not been read completely since 2023-11-14 17:13 UTC:"
 JOBS = "The list of refresh jobs of the site default has not been read completely since 2023-11-14 16:13 UTC:"
@@ -55,6 +61,7 @@ def test_alerts_that_speak_of_age() -> None:
     """Each alert of an asset that depends on a refresh being seen names the silent sources; no other does."""
     assert {rule.alert for rule in AGEING} == {
         "TableauAssetStale",
+        "TableauAssetStaleBeforeUse",
         "TableauAssetRefreshLate",
         "TableauAssetRefreshUnusuallyLate",
         "TableauAssetRefreshChangedNothing",
@@ -142,3 +149,37 @@ def test_alerts_about_deliveries() -> None:
         "TableauSubscriptionSuspended warning",
         "TableauDataAlertSuspended warning",
     ]
+
+
+@pytest.mark.parametrize("alert", ["TableauAssetStale", "TableauAssetStaleBeforeUse", "TableauAssetShrank"])
+@pytest.mark.parametrize(
+    ("values", "zone", "text"),
+    [
+        ({assets.USERS: 37, assets.NEXT_USE: NOW + HOUR}, None, USED),
+        ({assets.USERS: 37, assets.NEXT_USE: NOW + HOUR}, "Asia/Kolkata", USED),
+        ({assets.USERS: 1}, None, "It was opened by 1 user this week."),
+        ({assets.NEXT_USE: NOW + HOUR}, None, "It is usually opened next {}."),
+        ({}, None, ""),
+    ],
+)
+def test_the_use_of_an_asset_is_in_the_description(
+    alert: str, values: Mapping[Family, float], zone: str | None, text: str
+) -> None:
+    """As far as it is known, in the time zone of the site, else in the configured one."""
+    labels = ("default", "Finance", "workbook", "luid-1", "Month End", "priya", "extract", "repository")
+    of = Labels(assets.LABELS, [[label] for label in labels[:5]])
+    blocks = [
+        Block(assets.INFO, Labels(assets.INFO.labels, [[label] for label in labels]), [1]),
+        *(Block(family, of, [value]) for family, value in values.items()),
+    ]
+    row = dict.fromkeys(ARROW_SCHEMA.names) | {"site": "default", "asset_type": "workbook", "asset_id": "luid-1"}
+    owners = Owners(pa.Table.from_pylist([row | {"time_zone": zone}], schema=ARROW_SCHEMA))
+    view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
+    described_by = Annotator(AssetContext(view.assets, owners, now=NOW), timezone="Europe/Berlin")
+    (rule, *_) = [rule for rule in RULES if rule.alert == alert]
+    alert_labels = (*zip(ASSET, labels[:6], strict=True), ("alertname", alert), ("severity", rule.severity))
+    description = described_by.annotations(rule, alert_labels, 60.0)["description"]
+    local = datetime.fromtimestamp(NOW + HOUR, ZoneInfo(zone or "Europe/Berlin"))
+    is_today = datetime.fromtimestamp(NOW, local.tzinfo).date() == local.date()
+    assert ("It was" in description or "It is" in description) == bool(text)
+    assert text.format(f"at {local:%H:%M}" if is_today else f"{local:%A %H:%M}") in description

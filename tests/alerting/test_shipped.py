@@ -37,6 +37,10 @@ OF_PROMETHEUS = {
     "TableauServerDiskFullSoon",
 }
 THRESHOLDS = {
+    "use_seconds": conditions.USE_SECONDS,
+    "use_least_users": conditions.USE_LEAST_USERS,
+    "shrank_ratio": conditions.SHRANK_RATIO,
+    "grew_ratio": conditions.GREW_RATIO,
     "refresh_failures": conditions.REFRESH_FAILURES,
     "habit_intervals": conditions.USUAL_INTERVALS,
     "habit_least_seconds": conditions.USUAL_LEAST_SECONDS,
@@ -56,6 +60,9 @@ THRESHOLDS = {
 }
 # What the rules write as queries and conditions, and the agent as one place in its text.
 QUERIES = {
+    r"{{ with printf .max\(tableau_asset_users.*?UTC{{ end }}\.{{ end }}": "{used}",
+    r"{{ with printf .max\(tableau:asset_usual_size.*?{{ end }}B": "{usual}",
+    r"{{ \$value \| humanize }}B": "{bytes}",
     r"{{ range printf .tableau:freshness_source_silent.*?{{ end }}": "{silent}",
     r"{{ with printf [^}]*critical.*?no{{ end }} hours \(warning\)": "{sla}",
     r"{{ with \$labels.content_owner }}.*?{{ end }}": "{owner}",

@@ -75,7 +75,7 @@ def test_what_is_unknown_is_not_counted(any_version: Handmade, row: dict[str, ob
 
 
 def test_a_recipient_belongs_to_the_site(newest: Handmade) -> None:
-    """A user of another site, or a group with the same number, is nobody; the alert is listed all the same."""
+    """A user of another site, or a group with the same number, is no recipient; the alert is listed all the same."""
     newest.add("projects", id=1, name="Finance", site_id=1)
     newest.add("workbooks", id=7, name="Month End", site_id=1, project_id=1)
     newest.add("system_users", id=4, name="priya", friendly_name="Priya Shah", email="priya@example.com")

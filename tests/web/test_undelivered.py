@@ -5,22 +5,22 @@ from dataclasses import replace
 
 import bcrypt
 import pytest
-from tests.web.fakes import NOW, FakeEndpoint, ask
-from tests.web.shown import EVERYTHING, some_pages
 
 from exporter.pagedata.builder import PageData
 from exporter.pagedata.undelivered import Undelivered, UndeliveredList
 from exporter.web.application import application
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
+from tests.web.fake_endpoint import NOW, FakeEndpoint, ask
 from tests.web.hostile import hostile_names
+from tests.web.page_fixtures import EVERYTHING, some_pages
 
 PERSON = "Priya Shah &lt;priya@example.com&gt;"
 HASHED = {"alice": bcrypt.hashpw(b"wonderland", bcrypt.gensalt(4)).decode()}
 
 
 def page(pages: PageData, query: str = "", status: int = 200) -> str:
-    """Return the page as somebody reads it who needs no password."""
+    """Return the page without authentication."""
     answer = ask(application(FakeEndpoint(pages_shown=pages)), "GET", f"/undelivered{query}")
     assert answer.status == status
     return answer.body.decode()
@@ -36,7 +36,7 @@ def many(count: int) -> PageData:
 
 
 def test_deliveries_are_listed_without_users() -> None:
-    """Without users of the web server nobody is named, and a sentence gives the reason."""
+    """Without users of the web server no recipient is named, and a notice gives the reason."""
     text = page(some_pages())
     assert "Daily sales" in text
     assert "Finance" in text
@@ -71,7 +71,7 @@ def test_a_site_and_a_page_are_chosen() -> None:
     ("pages", "sentence"),
     [
         (some_pages(watched=EVERYTHING - {"undelivered"}), "are disabled"),
-        (some_pages(told=False), "which this agent has not read"),
+        (some_pages(reported=False), "which this agent has not read"),
         (replace(some_pages(), undelivered=UndeliveredList(NOW, ())), "No subscription and no data alert fails"),
     ],
     ids=["disabled", "not read", "none"],
