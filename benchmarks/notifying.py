@@ -79,7 +79,7 @@ class Agent:
         if not RestPoller(source, shared, 300.0, 0).poll():
             raise SystemExit("the poll failed")
         (assets,) = merged.values()
-        context = EvaluationContext.of(store, found, assets.rows)
+        context = EvaluationContext.of(store, found, assets.rows, shared.answers)
         self.told = [Overheard(url) for url in urls]
         self.rule_manager = RuleManager(self.told, history, context, NotificationOptions(), lambda: self.now)
 

@@ -269,5 +269,6 @@ class Agent:
         self._ready = ready
         enabled = enabled_pages(self._workers.context.collectors)
         tableau_url = self._configuration.tableau_url
-        self._pages = self._page_builder.build(now, enabled, blocks, tableau_url)
+        timezone = self._configuration.freshness.timezone
+        self._pages = self._page_builder.build(now, enabled, blocks, tableau_url, timezone)
         release_memory()

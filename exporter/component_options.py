@@ -115,6 +115,7 @@ def notification_options(settings: sections.Alertmanager, configuration: Configu
         include_errors=configuration.privacy.users == "name",
         dashboard_url=settings.dashboard_url,
         tableau_url=configuration.tableau_url,
+        timezone=configuration.freshness.timezone,
     )
 
 

@@ -22,7 +22,7 @@ class Content:
 
     ``has_extracts`` is known of data sources; ``project_name`` is used where the project itself is not
     listed. ``created_at`` and ``updated_at`` are changes of anything, not refreshes. ``url_id`` is the number in the
-    address of its page.
+    address of its page, ``content_url`` its name in the addresses of its views.
     """
 
     asset_type: str
@@ -36,6 +36,8 @@ class Content:
     created_at: datetime | None
     updated_at: datetime | None
     url_id: int | None
+    content_url: str | None
+    megabytes: int | None
 
 
 @dataclass(frozen=True)

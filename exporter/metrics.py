@@ -4,7 +4,7 @@ A family is declared once, beside the rows it is made from; the exposition, the 
 the declaration. Samples travel as columns: one list of values beside one list per label.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -43,6 +43,11 @@ class Labels:
         self.names = tuple(names)
         self.columns = tuple(columns)
         self._longer_than: Labels | None = None
+
+    @classmethod
+    def of(cls, names: Sequence[str], rows: Collection[Sequence[str]]) -> "Labels":
+        """Return the labels of rows, each with a value for each name."""
+        return cls(names, [[row[place] for row in rows] for place in range(len(names))])
 
     def extended(self, names: Sequence[str], columns: Sequence[Sequence[str]]) -> "Labels":
         """Return these labels with more behind them; the text of these is written once for both."""

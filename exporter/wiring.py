@@ -109,6 +109,7 @@ def build_workers(configuration: Configuration, state: AgentState) -> Workers:
         state.on_change,
         state.answers,
         ending=state.ending,
+        timezone=configuration.freshness.timezone,
     )
     pollers = dict(_pollers(configuration, context, state.token))
     return Workers(context, pollers, _rule_manager(configuration, context, state))
@@ -164,7 +165,7 @@ def _rule_manager(configuration: Configuration, context: PollContext, state: Age
     return RuleManager(
         [Alertmanager(options) for options in component_options.alertmanager_options(settings)],
         context.history,
-        EvaluationContext.of(state.store, context.collectors, state.assets.rows),
+        EvaluationContext.of(state.store, context.collectors, state.assets.rows, state.answers),
         component_options.notification_options(settings, configuration),
         time.time,
         state.alerts,

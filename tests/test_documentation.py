@@ -52,7 +52,7 @@ BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<language>\w*)\n(?P<te
 A_FILE = re.compile(
     r"(?:exporter|tests|docs|deploy|requirements|benchmarks|\.ci)/[\w./-]*|[\w-]+\.(?:md|toml)|compose\.yaml|[DM][a-z]+file"
 )
-MADE_BY_READERS = {"exporter/collectors/subscriptions.py"}
+MADE_BY_READERS = {"exporter/collectors/groups.py"}
 
 # Where a key has no default of its own, the document explains its absence in words.
 WORDS_FOR_NOTHING = {
@@ -321,7 +321,7 @@ def test_commands_and_flags_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
 def test_named_metrics_exist(path: Path) -> None:
     """Every metric that a document names is declared; the module in CONTRIBUTING.md declares its own."""
-    names = {family.name for family in collectors.families()} | {"tableau_subscriptions"}
+    names = {family.name for family in collectors.families()} | {"tableau_groups"}
     words = set(re.findall(r"\btableau_[a-z_]+[a-z]\b(?!/)", path.read_text())) - {"tableau_server"}
     published = {re.sub(r"_(bucket|sum|count)$", "", word) if word not in names else word for word in words}
     assert published - names == set()
@@ -449,7 +449,7 @@ def _copy_package(folder: Path) -> None:
             target = folder / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    mark = "exporter/collectors/subscriptions.py"
+    mark = "exporter/collectors/groups.py"
     (folder / mark).write_text(block("CONTRIBUTING.md", mark))
 
 
@@ -479,7 +479,7 @@ def _first_exposition(process: "subprocess.Popen[str]") -> str:
     while time.monotonic() < deadline:
         with urllib.request.urlopen(f"http://127.0.0.1:{match[1]}/metrics", timeout=PATIENCE_SECONDS) as answer:
             text: str = answer.read().decode()
-        if all(f"\n{begin}{{" in text for begin in ("tableau_subscriptions", "tableau_http_requests_total")):
+        if all(f"\n{begin}{{" in text for begin in ("tableau_groups", "tableau_http_requests_total")):
             return text
         time.sleep(0.2)
     raise AssertionError(f"the agent did not poll: {logged}")
@@ -487,15 +487,15 @@ def _first_exposition(process: "subprocess.Popen[str]") -> str:
 
 def test_the_collector_of_the_guide_is_found_and_polled(watched: AgentRun) -> None:
     """The module in CONTRIBUTING.md, put beside the others, is polled and published without any other change."""
-    assert 'tableau_collector_success{collector="subscriptions"} 1\n' in watched.exposition
-    assert re.search(r'(?m)^tableau_subscriptions\{site="\w+"\} [1-9]', watched.exposition)
+    assert 'tableau_collector_success{collector="groups"} 1\n' in watched.exposition
+    assert re.search(r'(?m)^tableau_groups\{site="\w+"\} [1-9]', watched.exposition)
 
 
 def test_the_collector_of_the_guide_is_clean(tmp_path: Path) -> None:
     """The module in CONTRIBUTING.md passes the checks that the page requires."""
-    path = tmp_path / "exporter/collectors/subscriptions.py"
+    path = tmp_path / "exporter/collectors/groups.py"
     path.parent.mkdir(parents=True)
-    path.write_text(block("CONTRIBUTING.md", "exporter/collectors/subscriptions.py"))
+    path.write_text(block("CONTRIBUTING.md", "exporter/collectors/groups.py"))
     ruff = [sys.executable, "-m", "ruff"]
     configuration = f"--config={ROOT / 'pyproject.toml'}"
     subprocess.run([*ruff, "check", "--ignore=INP001", configuration, path], check=True)

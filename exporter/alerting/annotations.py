@@ -1,11 +1,12 @@
 """Annotations of alerts: summary, description, runbook and dashboard.
 
 Of assets also their page in Tableau, the owner, the owners of workbooks downstream, and Tableau's error message of the
-failed refresh.
+failed refresh; of subscriptions and data alerts the users who wait for them.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,9 +19,12 @@ from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import Assets
 from exporter.collectors.assets.rows import page_url
+from exporter.collectors.assets.usage import local_time, usage_text
+from exporter.pagedata.undelivered import Undelivered
 from exporter.texts import one_line, span
 
 MAX_ERROR = 1000
+MAX_RECIPIENTS = 20
 OF_EXTRACTS = {"job": "list of refresh jobs", "metadata": "Metadata API"}
 ASSET_SOURCES: Mapping[str, Mapping[str, str]] = {
     "workbook": OF_EXTRACTS,
@@ -28,6 +32,8 @@ ASSET_SOURCES: Mapping[str, Mapping[str, str]] = {
     "flow": {"flow_run": "list of flow runs"},
 }
 """The freshness sources of each type of asset, in their order, and their names in texts."""
+STALE = ("TableauAssetStale", "TableauAssetStaleBeforeUse")
+_PREFIXES = ("", "k", "M", "G", "T", "P")
 _PLACE = re.compile(r"{(\w+)[^{}]*}")
 
 
@@ -35,12 +41,34 @@ _PLACE = re.compile(r"{(\w+)[^{}]*}")
 class AssetContext:
     """The assets at one instant: as the rules have them, and their owners.
 
-    ``silent`` are the freshness sources that were not read for too long, and since when (Unix seconds).
+    ``silent`` are the freshness sources that were not read for too long, and since when; ``now`` is the instant (Unix
+    seconds). ``undelivered`` returns the deliveries that fail; it is called once, for the first alert about one.
     """
 
     assets: Assets | None = None
     owners: Owners = field(default_factory=Owners)
     silent: Mapping[Pairs, float] = field(default_factory=dict)
+    now: float = 0.0
+    undelivered: Callable[[], Sequence[Undelivered]] = lambda: ()
+
+    def recipients(self, rule: Rule, labels: Mapping[str, str]) -> str:
+        """Return the deliveries that an alert is about with the users who wait for them, the first of them."""
+        if rule.undelivered is None:
+            return ""
+        key = *rule.undelivered, labels.get("site", ""), labels.get("project", "")
+        found = self._waiting.get(key, ())
+        more = f"; and {len(found) - MAX_RECIPIENTS} more" if len(found) > MAX_RECIPIENTS else ""
+        return "; ".join(one_line(text) for text in found[:MAX_RECIPIENTS]) + more
+
+    @cached_property
+    def _waiting(self) -> Mapping[tuple[str, ...], Sequence[str]]:
+        """The deliveries whose recipients are known, by kind, state, site and project."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for row in self.undelivered():
+            if row.recipient:
+                key = row.kind, row.state, row.site, row.project
+                found.setdefault(key, []).append(f"{row.name}: {row.recipient}")
+        return found
 
     @cached_property
     def _seen(self) -> Mapping[AssetKey, int]:
@@ -56,6 +84,19 @@ class AssetContext:
             return {}
         tiers = {"critical": self.assets.critical[row], "warning": self.assets.warning[row]}
         return {severity: float(hours) for severity, hours in tiers.items() if not np.isnan(hours)}
+
+    def value(self, name: str, key: AssetKey) -> float | None:
+        """Return a column of an asset; None where it is unknown."""
+        row = self._seen.get(key)
+        if row is None or self.assets is None or np.isnan(self.assets.columns[name][row]):
+            return None
+        return float(self.assets.columns[name][row])
+
+    def usage_text(self, key: AssetKey, timezone: str) -> str:
+        """Return how many users opened an asset and when it is usually opened next; empty where that is unknown."""
+        at = self.value("next_use", key)
+        local = None if at is None else local_time(at, self.owners.time_zone(key), timezone, self.now)
+        return usage_text(self.value("users", key), local)
 
     def silent_sources(self, key: AssetKey) -> Iterator[tuple[str, float]]:
         """Yield name and last success of the silent sources that an asset's age depends on.
@@ -76,7 +117,7 @@ class Annotator:
     """Makes annotations; ``errors`` are Tableau's messages of failed refreshes.
 
     ``runbook_url`` is the address of the runbooks, ``dashboard_url`` that of Grafana, ``tableau_url`` that of Tableau,
-    where configured.
+    where configured. ``timezone`` is that of sites without one.
     """
 
     known: AssetContext
@@ -84,6 +125,7 @@ class Annotator:
     runbook_url: str | None = None
     dashboard_url: str | None = None
     tableau_url: str | None = None
+    timezone: str = "UTC"
 
     def annotations(self, rule: Rule, labels: Pairs, value: float) -> dict[str, str]:
         """Return the annotations of an alert."""
@@ -93,20 +135,29 @@ class Annotator:
             of | _figures(value) | {"owner": of_asset.get("owner") or of.get("content_owner", "unknown")},
             {
                 "sla": lambda: _sla_text(self.known.sla(asset_key(of))),
+                "used": lambda: self._used(asset_key(of)),
+                "usual": lambda: _bytes(self.known.value("usual_bytes", asset_key(of))),
                 "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
             },
         )
         runbook = {"runbook_url": runbook_of(self.runbook_url, rule.alert)}
         dashboard = {"dashboard_url": f"{self.dashboard_url}{_dashboard(rule, of)}"} if self.dashboard_url else {}
         texts = {"summary": rule.summary.format_map(words), "description": rule.description.format_map(words)}
-        return bounded_annotations(texts | of_asset | runbook | dashboard)
+        recipients = {"recipients": self.known.recipients(rule, of)}
+        return bounded_annotations(texts | of_asset | recipients | runbook | dashboard)
+
+    def _used(self, key: AssetKey) -> str:
+        """Return a sentence about the users of an asset and its next use, with a space before it."""
+        text = self.known.usage_text(key, self.timezone)
+        return f" It {'was' if text.startswith('opened') else 'is'} {text}." if text else ""
 
     def _of_asset(self, labels: Mapping[str, str], value: float) -> dict[str, str]:
         key, known = asset_key(labels), self.known
         owner = known.owners.owner(key)
         of_asset = {"owner": str(owner), "owner_email": owner.email, "error": self.errors.get(key, "")}
-        if labels["alertname"] == "TableauAssetStale":
-            sla = known.sla(key).get(labels["severity"])
+        if labels["alertname"] in STALE:
+            tiers = known.sla(key)
+            sla = tiers.get(labels["severity"], tiers.get("warning"))
             of_asset |= {"hours": f"{value:.1f}", "promised": "" if sla is None else f"{sla:g}"}
         site, asset_type, _ = key
         of_asset["asset_url"] = page_url(self.tableau_url, site, asset_type, known.owners.url_id(key))
@@ -154,7 +205,15 @@ class _Placeholders(dict[str, str]):
 
 
 def _figures(value: float) -> dict[str, str]:
-    return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value)}
+    return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value), "bytes": _bytes(value)}
+
+
+def _bytes(value: float | None) -> str:
+    """Return a size as Prometheus' templates have it: ``46.21MB``."""
+    if value is None:
+        return ""
+    power = min(max(int(math.log10(max(value, 1.0)) // 3), 0), len(_PREFIXES) - 1)
+    return f"{value / 1000**power:.4g}{_PREFIXES[power]}B"
 
 
 def _sla_text(sla: Mapping[str, float]) -> str:

@@ -14,6 +14,9 @@ from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResu
 from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.assets.metrics import HOUR
 from exporter.collectors.background_jobs import BRIDGE_SEEN
+from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
+from exporter.collectors.subscriptions import FAILURES as SUBSCRIPTION_FAILURES_IN_A_ROW
+from exporter.collectors.subscriptions import SUBSCRIPTIONS
 from exporter.metrics import Family
 
 QUARTER_HOUR = 900.0
@@ -24,6 +27,10 @@ USUAL_LEAST_SECONDS = 3600
 COLLISION_COUNT = 2
 POLL_SECONDS = 3600
 FILE_BUSY_COUNT = 3
+USE_SECONDS = 7200
+USE_LEAST_USERS = 5
+SHRANK_RATIO = 0.5
+GREW_RATIO = 2
 FRESHNESS_SOURCE_SECONDS = 10_800
 ARCHIVE_LAG_SECONDS = 900
 CERTIFICATE_SECONDS = 604_800
@@ -33,6 +40,7 @@ PURGE_RISK_LEAST_SECONDS = 7200
 ACTIVITY_LOG_LAG_SECONDS = 259_200
 ACTIVITY_LOG_RETENTION_SECONDS = 864_000
 BRIDGE_SILENT_SECONDS = 259_200
+SUBSCRIPTION_FAILURES = 2
 CLOCK_AHEAD_SECONDS = 3600
 """A poll whose time is further ahead was dated by a wrong clock."""
 
@@ -137,6 +145,28 @@ def stale_warning(view: MetricSnapshot) -> RuleResult:
     return view.of_assets(found)
 
 
+def stale_before_use(view: MetricSnapshot) -> RuleResult:
+    """Find assets past an SLA that many users will usually open soon."""
+
+    def found(assets: Assets) -> RuleResult:
+        hours, columns = _hours(view, assets), assets.columns
+        is_stale = (hours > assets.warning) | (hours > assets.critical)
+        is_used = (columns["next_use"] - view.now <= USE_SECONDS) & (columns["users"] >= USE_LEAST_USERS)
+        return assets.where(is_stale & is_used, hours)
+
+    return view.of_assets(found)
+
+
+def shrank(view: MetricSnapshot) -> RuleResult:
+    """Find assets whose last refresh left much less than usual."""
+    return view.of_assets(lambda assets: assets.where(_size_ratio(assets) < SHRANK_RATIO, assets.columns["bytes"]))
+
+
+def grew(view: MetricSnapshot) -> RuleResult:
+    """Find assets whose last refresh left much more than usual."""
+    return view.of_assets(lambda assets: assets.where(_size_ratio(assets) > GREW_RATIO, assets.columns["bytes"]))
+
+
 def refresh_failing(view: MetricSnapshot) -> RuleResult:
     """Find assets whose refresh failed several times in a row and is not suspended yet."""
 
@@ -239,6 +269,32 @@ def bridge_silent(view: MetricSnapshot) -> RuleResult:
     return RuleResult({pool: seconds for pool, seconds in behind.items() if seconds > BRIDGE_SILENT_SECONDS})
 
 
+def subscription_failing(view: MetricSnapshot) -> RuleResult:
+    """Find projects with a subscription that failed several times in a row."""
+    failures = view.samples(SUBSCRIPTION_FAILURES_IN_A_ROW)
+    return RuleResult({pairs: count for pairs, count in failures if count >= SUBSCRIPTION_FAILURES})
+
+
+def subscription_suspended(view: MetricSnapshot) -> RuleResult:
+    """Find projects with suspended subscriptions."""
+    return RuleResult(_in_state(view, SUBSCRIPTIONS, "suspended"))
+
+
+def data_alert_suspended(view: MetricSnapshot) -> RuleResult:
+    """Find projects with data alerts that Tableau suspended."""
+    return RuleResult(_in_state(view, DATA_ALERTS, "suspended"))
+
+
+def _in_state(view: MetricSnapshot, family: Family, state: str) -> dict[Pairs, float]:
+    """Return the series of a state that are above 0, without their label ``state``."""
+    wanted = ("state", state)
+    return {
+        tuple(pair for pair in pairs if pair != wanted): count
+        for pairs, count in view.samples(family)
+        if wanted in pairs and count > 0
+    }
+
+
 def possibly_lost(view: MetricSnapshot) -> RuleResult:
     """Find requests that were possibly removed before they were read."""
     return _grown(view, families.POSSIBLY_LOST, 0)
@@ -303,6 +359,11 @@ def _seconds(view: MetricSnapshot, assets: Assets) -> Numbers:
 
 def _hours(view: MetricSnapshot, assets: Assets) -> Numbers:
     return _seconds(view, assets) / HOUR
+
+
+def _size_ratio(assets: Assets) -> Numbers:
+    ratio: Numbers = assets.columns["bytes"] / assets.columns["usual_bytes"]
+    return ratio
 
 
 def _usual_limit(assets: Assets) -> Numbers:

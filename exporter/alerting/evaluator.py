@@ -29,6 +29,8 @@ from exporter.history.alert_store import OWNER_EMAIL, Alert
 from exporter.history.history import History
 from exporter.log_once import LogOnce
 from exporter.metrics import Block, Labels, single
+from exporter.pagedata.query_results import PageAnswers
+from exporter.pagedata.undelivered import UNDELIVERED, Undelivered, UndeliveredList
 from exporter.status import FiringAlert
 
 log = structlog.get_logger()
@@ -60,10 +62,15 @@ class EvaluationContext:
     sources: Callable[[], SourceStates]
     publish: Callable[[Sequence[Block], float], None]
     publish_firing: Callable[[Sequence[FiringAlert]], None] = lambda _alerts: None
+    undelivered: Callable[[], Sequence[Undelivered]] = lambda: ()
 
     @classmethod
     def of(
-        cls, store: StateStore, collectors: Mapping[str, Collector], assets: Callable[[float], pa.Table | None]
+        cls,
+        store: StateStore,
+        collectors: Mapping[str, Collector],
+        assets: Callable[[float], pa.Table | None],
+        answers: PageAnswers,
     ) -> "EvaluationContext":
         """Return what an agent with these collectors publishes; ``assets`` returns None where none are known."""
         return cls(
@@ -72,6 +79,7 @@ class EvaluationContext:
             lambda: source_states(store.status, collectors),
             lambda blocks, now: store.set_state(NOTIFICATIONS, TimedBlocks(tuple(blocks), now)),
             store.set_firing,
+            lambda: [row for answer in answers.every(UNDELIVERED) for row in UndeliveredList.of([answer]).rows],
         )
 
 
@@ -84,6 +92,7 @@ class NotificationOptions:
     include_errors: bool = True
     dashboard_url: str | None = None
     tableau_url: str | None = None
+    timezone: str = "UTC"
 
 
 class RuleManager:
@@ -175,7 +184,7 @@ class RuleManager:
         view = MetricSnapshot(self._context.blocks(now), now, self.store.past, self._context.sources())
         rows = self._context.assets(now)
         owners = self.known.owners if rows is self.known.owners.rows else Owners(rows)
-        self.known = AssetContext(view.assets, owners, conditions.silent_sources(view))
+        self.known = AssetContext(view.assets, owners, conditions.silent_sources(view), now, self._context.undelivered)
         return view
 
     def _record_samples(self, view: MetricSnapshot) -> bool:
@@ -220,7 +229,8 @@ class RuleManager:
         # Errors of before a reload that forbade them may still be there.
         errors = self.store.errors if self._options.include_errors else {}
         options = self._options
-        describer = Annotator(self.known, errors, options.runbook_url, options.dashboard_url, options.tableau_url)
+        urls = (options.runbook_url, options.dashboard_url, options.tableau_url)
+        describer = Annotator(self.known, errors, *urls, options.timezone)
         outbox = Outbox(notifications, lambda notification: self._annotations(describer, notification))
         for notifier in self.notifiers:
             notifier.outbox = outbox

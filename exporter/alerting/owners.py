@@ -91,6 +91,12 @@ class Owners:
         found: int | None = None if row is None else self.rows.column("url_id")[row].as_py()
         return found
 
+    def time_zone(self, key: AssetKey) -> str | None:
+        """Return the name of the time zone of an asset's site; None where it is unknown."""
+        row = self._places.get(key)
+        found: str | None = None if row is None else self.rows.column("time_zone")[row].as_py()
+        return found
+
     @cached_property
     def _places(self) -> Mapping[AssetKey, int]:
         columns = (self.rows.column(name).to_pylist() for name in OF_ASSET)

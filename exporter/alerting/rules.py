@@ -1,8 +1,9 @@
 """The alerts that the agent raises itself: those of alerts/tableau.rules.yml that need at most an hour of samples.
 
 A test compares the two: names, severities, durations, thresholds, summaries. In texts ``{name}`` is a label,
-``{hours}``, ``{span}`` and ``{count}`` are the value; alerts of assets also have ``{owner}``, ``{sla}`` and
-``{silent}`` (sentences about freshness sources that are down).
+``{hours}``, ``{span}``, ``{count}`` and ``{bytes}`` are the value; alerts of assets also have ``{owner}``, ``{sla}``,
+``{usual}`` (the expected size), ``{used}`` (a sentence about users and next use) and ``{silent}`` (sentences about
+freshness sources that are down).
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ class Rule:
     summary: str
     description: str
     keep_firing_for_seconds: float = 0.0
+    undelivered: tuple[str, str] | None = None
+    """Kind and state of the deliveries that it is about, whose recipients are in its annotations."""
 
     @property
     def name(self) -> str:
@@ -44,9 +47,12 @@ class Rule:
         """The dashboard that the alert links to, and the variables that the link sets."""
         if self.about_asset:
             return "freshness", ("site", "asset_id")
+        if self.alert.startswith(_OF_GOVERNANCE):
+            return "governance", ("site",)
         return _DASHBOARDS.get(self.alert, ("agent", ()))
 
 
+_OF_GOVERNANCE = ("TableauSubscription", "TableauDataAlert")
 _DASHBOARDS = {
     "TableauFreshnessSourceSilent": ("freshness", ("site",)),
     "TableauActivityLogLagging": ("usage", ("site",)),
@@ -65,8 +71,8 @@ _WHERE = "{asset_name} in {project} (site {site})"
 _STALE = (
     "The data of the {asset_type} {asset_name} is past its SLA.",
     (
-        f"{_WHERE} was last refreshed {{hours}} hours ago; its SLA is {{sla}}.{{silent}} The refresh fails, is"
-        " suspended, was never scheduled, or a data source it uses is as old. Owner: {owner}."
+        f"{_WHERE} was last refreshed {{hours}} hours ago; its SLA is {{sla}}.{{used}}{{silent}} The refresh fails,"
+        " is suspended, was never scheduled, or a data source it uses is as old. Owner: {owner}."
     ),
 )
 
@@ -170,6 +176,36 @@ RULES: Sequence[Rule] = (
         " not refreshed.",
     ),
     Rule(
+        "TableauSubscriptionFailing",
+        "warning",
+        15 * MINUTE,
+        conditions.subscription_failing,
+        "A subscription in {project} keeps failing.",
+        "A subscription to content of the project {project} (site {site}) has failed {count} times in a row. Its user"
+        " waits for a mail that does not come, and Tableau suspends the subscription after more failures.",
+        undelivered=("subscription", "failing"),
+    ),
+    Rule(
+        "TableauSubscriptionSuspended",
+        "warning",
+        15 * MINUTE,
+        conditions.subscription_suspended,
+        "Tableau suspended subscriptions in {project}.",
+        "{count} subscriptions to content of the project {project} (site {site}) failed too often in a row. Tableau"
+        " does not send them until they are resumed.",
+        undelivered=("subscription", "suspended"),
+    ),
+    Rule(
+        "TableauDataAlertSuspended",
+        "warning",
+        15 * MINUTE,
+        conditions.data_alert_suspended,
+        "Tableau suspended data alerts in {project}.",
+        "{count} data alerts on content of the project {project} (site {site}) failed too often. Tableau does not check"
+        " them until they are resumed, and their users expect a mail that never comes.",
+        undelivered=("data alert", "suspended"),
+    ),
+    Rule(
         "TableauCollectorFailing",
         "warning",
         15 * MINUTE,
@@ -224,6 +260,13 @@ RULES: Sequence[Rule] = (
         "{count} attempts to send an alert failed within 15 minutes: the Alertmanager is down, or rejects the"
         " password, the token, a certificate or a label. See the log of the exporter.",
     ),
+    _asset(
+        "TableauAssetStaleBeforeUse",
+        conditions.stale_before_use,
+        "The {asset_type} {asset_name} is past its SLA, and its users usually open it soon.",
+        _STALE[1],
+        severity="critical",
+    ),
     _asset("TableauAssetStale", conditions.stale_critical, *_STALE, severity="critical"),
     _asset("TableauAssetStale", conditions.stale_warning, *_STALE),
     Rule(
@@ -272,6 +315,24 @@ RULES: Sequence[Rule] = (
         " refresh intervals.{silent} A published data source that it uses is stale, or only some of its extracts are"
         " refreshed. Owner: {owner}.",
         for_minutes=15,
+    ),
+    _asset(
+        "TableauAssetShrank",
+        conditions.shrank,
+        "A refresh left the {asset_type} {asset_name} with less than half of its usual size.",
+        f"{_WHERE} has {{bytes}} after its last refresh; {{usual}} were expected.{{used}} The refresh succeeded, and"
+        " its query returned too few rows: a table was empty or half loaded, a filter or a permission changed. Owner:"
+        " {owner}.",
+        for_minutes=0,
+    ),
+    _asset(
+        "TableauAssetGrew",
+        conditions.grew,
+        "A refresh left the {asset_type} {asset_name} with more than twice its usual size.",
+        f"{_WHERE} has {{bytes}} after its last refresh; {{usual}} were expected. A join or an incremental refresh"
+        " doubled rows, a filter was removed, or there is more data. Owner: {owner}.",
+        severity="info",
+        for_minutes=0,
     ),
     Rule(
         "TableauFreshnessSourceSilent",

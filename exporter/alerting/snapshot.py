@@ -26,6 +26,10 @@ _COLUMNS: Mapping[str, Family] = {
     "interval": assets.INTERVAL,
     "failures": assets.FAILURES,
     "suspended": assets.SUSPENDED,
+    "users": assets.USERS,
+    "next_use": assets.NEXT_USE,
+    "bytes": assets.BYTES,
+    "usual_bytes": assets.USUAL_BYTES,
 }
 _ASSET_SOURCES = ("repository", "rest")
 _FRESHNESS_SOURCES = {"repository": "repository", "metadata": "rest", "updated_at": "rest"}

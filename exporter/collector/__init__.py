@@ -31,7 +31,16 @@ from exporter.collector.relations import (
     relation,
     volatile,
 )
-from exporter.collector.states import Context, Expose, State, StateFromRest, StateHistory, StateKey
+from exporter.collector.states import (
+    Context,
+    Expose,
+    LearnUsage,
+    Query,
+    State,
+    StateFromRest,
+    StateHistory,
+    StateKey,
+)
 from exporter.metrics import Family
 
 __all__ = [
@@ -51,7 +60,9 @@ __all__ = [
     "Fold",
     "InsightsHooks",
     "Latest",
+    "LearnUsage",
     "LookedUp",
+    "Query",
     "Relation",
     "RestHooks",
     "State",

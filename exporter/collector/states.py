@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from exporter.collector.relations import Relation
 from exporter.freshness import Dues, SlaLookup
@@ -30,6 +31,10 @@ class Context:
     learned: "pa.Table | None" = None
     dues: Dues = field(default_factory=Dues)
     now: float = 0.0
+    usage: "pa.Table | None" = None
+    """What ``StateHistory.learn_usage`` returned."""
+    usual: "pa.Table | None" = None
+    """What the history has of the sizes of the rows (``exporter.history.sizes``)."""
 
     def site(self, site_id: int | None) -> str:
         """Return the label of a site; empty (absent) when it is unknown."""
@@ -40,6 +45,17 @@ Expose = Callable[["pa.Table", Context], Sequence[Block]]
 FromInventory = Callable[["Inventory"], "pa.Table"]
 Merge = Callable[[Sequence["pa.Table"]], "pa.Table"]
 Audit = Callable[["pa.Table", SlaLookup, float], "pa.Table"]
+
+
+class Query(Protocol):
+    """Runs a query over the history, with tables beside it and instants as parameters."""
+
+    def __call__(self, sql: str, tables: "Mapping[str, pa.Table]", **params: datetime) -> "pa.Table":
+        """Return the answer."""
+
+
+LearnUsage = Callable[[Query, "pa.Table", str, datetime], "pa.Table"]
+"""From the rows of all sources, the default time zone (IANA) and an instant (UTC, naive)."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,8 @@ class StateHistory:
     """A query for the page; ``$now`` is the instant."""
     page_seconds: float = 0.0
     """How long that answer is reused: an expensive query runs seldom."""
+    learn_usage: LearnUsage | None = None
+    """How the use of the rows is learned, once an hour: ``Context.usage``."""
 
 
 @dataclass(frozen=True)

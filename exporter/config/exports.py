@@ -25,7 +25,6 @@ Outputs = Annotated[
     tuple[value_types.Text, ...], value_types.from_list(), Field(min_length=1), AfterValidator(value_types.each_once)
 ]
 Instant = Annotated[datetime, value_types.from_text(parse_instant)]
-Timezone = Annotated[str, value_types.from_text(arguments.parse_timezone)]
 Delimiter = Annotated[str, value_types.from_text(arguments.parse_delimiter)]
 
 
@@ -62,7 +61,7 @@ class Export(Section):
     output: Outputs
     every: value_types.Interval
     since: Instant | None = None
-    timezone: Timezone | None = None
+    timezone: value_types.Timezone | None = None
     delimiter: Delimiter | None = None
     publish: Publish | None = None
 

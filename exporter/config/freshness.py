@@ -68,12 +68,14 @@ class Rule(Section):
 class Freshness(Section):
     """The default SLA and the rules; the first rule that matches wins.
 
-    ``schedule_grace`` is how long after its schedule's time a refresh may come.
+    ``schedule_grace`` is how long after its schedule's time a refresh may come. ``timezone`` is the time zone of sites
+    whose own is unknown.
     """
 
     warning: value_types.Age = 12 * 3600.0
     critical: value_types.Age = Field(default=24 * 3600.0, validate_default=True)
     schedule_grace: value_types.Duration = 3600.0
+    timezone: value_types.Timezone = "UTC"
     rules: tuple[Rule, ...] = ()
 
     @field_validator("critical")

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from exporter.alerting.notification import OF_ALERTS
 from exporter.config.addresses import Endpoint, parse_host, parse_host_name, parse_listen_address, parse_url
 from exporter.errors import ConfigurationError, Fault
+from exporter.exports.arguments import parse_timezone
 from exporter.units import parse_duration, parse_size
 
 NEVER = math.inf  # no SLA
@@ -220,6 +221,7 @@ SecretFile = Annotated[Path, AfterValidator(_secret_file)]
 ReadableFile = Annotated[Path, AfterValidator(readable)]
 HistoryPath = Annotated[Path, AfterValidator(history_path)]
 
+Timezone = Annotated[str, from_text(parse_timezone)]
 Duration = Annotated[float, from_text(parse_duration)]
 Interval = Annotated[Duration, between("1s")]
 Timeout = Annotated[Duration, between("1ms", "1d")]

@@ -9,6 +9,7 @@ from exporter.demo import disks
 from exporter.demo.audit_log import audit_log
 from exporter.demo.content import content
 from exporter.demo.draft import AssetDraft, Draft, Scale
+from exporter.demo.governance import CANARY_SECRET, governance
 from exporter.demo.refreshing import refreshing
 from exporter.demo.rows import Row, copy
 from exporter.demo.users import add_users
@@ -32,6 +33,7 @@ class Company:
         content(draft)
         refreshing(draft)
         extras(draft)
+        governance(draft)
         audit_log(draft)
         return cls(now, draft.tables, tuple(draft.assets))
 
@@ -74,7 +76,6 @@ def _belongs(table: str, row: Row, hidden: set[tuple[str, object]]) -> bool:
     return any(owner in hidden for owner in owners)
 
 
-CANARY_SECRET = "CANARY-secret"  # noqa: S105 - no secret, but the trace of one
 TAGS = ("no-sla", "finance", "certified", 'Q3 "final"', "emoji 🏷️")
 DEVICES = ("desktop", "tablet", "phone")
 
@@ -154,7 +155,6 @@ def _secrets(draft: Draft) -> None:
             },
         )
         draft.add("api_tokens", {"token_id": CANARY_SECRET, "hashed_secret": CANARY_SECRET, "user_id": user["id"]})
-        draft.add("refresh_tokens", {"guid": draft.luid(), "salt": CANARY_SECRET, "hashed_secret": CANARY_SECRET})
         draft.add(
             "trusted_tickets",
             {"username": "embed", "ticket": CANARY_SECRET, "hashed_ticket": CANARY_SECRET, "user_id": user["id"]},

@@ -11,6 +11,8 @@ from exporter.demo.rows import Row
 
 SUCCESS, FAILURE, CANCELLED = 0, 1, 2
 ACTIVE, SUSPENDED, DISABLED = 0, 1, 2
+# Failures in a row and the state of the task of a subscription.
+WELL, TROUBLED = (0, ACTIVE), ((3, ACTIVE), (5, SUSPENDED))
 
 # task type, job type and job name of what a backgrounder does to each kind of content
 WORK = {
@@ -107,9 +109,13 @@ def job(draft: Draft, work: str, at: datetime, owner: Row, work_task: Row | None
 
 
 def subscriptions(draft: Draft, days: float) -> list[Row]:
-    """Fill subscriptions and their tasks; return the jobs of so many days."""
+    """Fill subscriptions and their tasks; return the jobs of so many days.
+
+    The first keeps failing, the second was suspended after it had.
+    """
     queue = []
-    for view in draft.random.sample(draft.tables["views"], min(40, len(draft.tables["views"]) // 5)):
+    views = draft.random.sample(draft.tables["views"], min(40, len(draft.tables["views"]) // 5))
+    for view, (failures, state) in zip(views, (*TROUBLED, *[WELL] * len(views)), strict=False):
         cadence = draft.random.choice((*DAILY, *WEEKLY))
         reader = draft.random.choice(draft.of_site("users", view["site_id"])[2:])
         subscription = draft.add(
@@ -131,8 +137,11 @@ def subscriptions(draft: Draft, days: float) -> list[Row]:
         )
         owner = {**subscription, "name": subscription["subject"]}
         plan = task(draft, "subscriptions", "Subscription", owner, cadence)
-        for at in cadence.runs(draft.now - timedelta(days=days), draft.now):
-            code = FAILURE if draft.random.random() < 0.01 else SUCCESS
+        plan |= {"consecutive_failure_count": failures, "state": state}
+        runs = cadence.runs(draft.now - timedelta(days=days), draft.now)
+        for left, at in zip(range(len(runs), 0, -1), runs, strict=True):
+            mishap = draft.random.random() < 0.01 and left > 1
+            code = FAILURE if mishap or left <= failures else SUCCESS
             queue.append(job(draft, "subscriptions", at, owner, plan, code))
     return queue
 

@@ -74,6 +74,8 @@ TABLES: Mapping[str, Table] = {
     "people_by_hour": Table(at="hour"),
     "views_by_day": Table(at="day"),
     "views_waiting": Table(at="day"),
+    "workbook_opens": Table(at="slot"),
+    "asset_sizes": Table(at="refreshed_at"),
     "asset_refreshes": Table(at="refreshed_at"),
     "asset_freshness": Table(),
     "freshness_sources": Table(),

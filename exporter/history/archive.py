@@ -143,7 +143,7 @@ def _count_usage(
         if aggregation.USER not in hidden:
             usage.store_people_by_hour(connection, seen, lookups.clocks(now))
     if done:
-        usage.count_usage(connection, done, lookups.clocks(now))
+        usage.count_usage(connection, done, lookups.clocks(now), with_users=aggregation.USER not in hidden)
 
 
 def _stored(name: str, hidden: Collection[str]) -> str:

@@ -22,6 +22,7 @@ from exporter.history.privacy import apply_privacy
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.history.schema import ensure_columns, prepare
+from exporter.history.sizes import SizeRecorder
 from exporter.history.tables import table_columns
 from exporter.history.totals import Totals, naive, read_totals
 from exporter.history.transaction import Transaction
@@ -77,6 +78,7 @@ class History:
         self._retention = retention
         self._cleaner = Cleaner(privacy)
         self._auditor = Auditor(retention)
+        self._sizes = SizeRecorder()
         self._key_file = key_file or file.path.with_suffix(".key")
         self.write_failures = WriteFailures()
         self.known = False
@@ -122,7 +124,7 @@ class History:
         with self.file.open() as connection:
             changed = self._fit(connection, columns)
             with _transaction(connection):
-                yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
+                yield Transaction(connection, self._hidden(), self.events(), now, self._auditor, self._sizes)
             if changed:
                 connection.execute("CHECKPOINT")
             if not self._many:
@@ -136,7 +138,7 @@ class History:
         What is known of the file stays as it is known, also when this fails.
         """
         with self.file.turn, self.file.open() as connection, _transaction(connection):
-            yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
+            yield Transaction(connection, self._hidden(), self.events(), now, self._auditor, self._sizes)
 
     @contextlib.contextmanager
     def batch(self, *, merges: int | None = None) -> Iterator[None]:

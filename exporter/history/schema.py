@@ -12,7 +12,7 @@ import duckdb
 
 from exporter.collector import Collector, Column, columns_of
 from exporter.errors import HistoryUnwritable
-from exporter.history import activity, aggregation, alert_store, refreshes, usage, view_totals
+from exporter.history import activity, aggregation, alert_store, opens, refreshes, sizes, usage, view_totals
 from exporter.history.tables import ARCHIVED_AT, REQUEST_COLUMNS, all_columns, quoted, table_columns
 from exporter.history.views import create_views
 
@@ -147,6 +147,8 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     activity.create,
     aggregation.create_labels,
     view_totals.create,
+    opens.create,
+    sizes.create,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 

@@ -3,7 +3,7 @@
 What needs nothing but the connection is in the module of its table: callers call that with ``connection``.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -20,6 +20,7 @@ from exporter.history.freshness_audit import Auditor
 from exporter.history.positions import Position
 from exporter.history.pruning import Pruned, prune, pruned_before
 from exporter.history.redaction import PARSED_COLUMNS
+from exporter.history.sizes import SizeRecorder
 from exporter.history.tables import AUDIT
 from exporter.history.totals import mark, naive
 from exporter.self_metrics import HISTORY_ROWS, INCIDENTS
@@ -51,6 +52,7 @@ class Transaction:
     events: Sequence[Events]
     now: datetime
     auditor: Auditor = field(default_factory=Auditor)
+    sizes: SizeRecorder = field(default_factory=SizeRecorder)
 
     @cached_property
     def pruned_before(self) -> datetime | None:
@@ -126,9 +128,18 @@ class Transaction:
         self.count_rows(AUDIT, written)
         return written
 
+    def note_sizes(self, assets: pa.Table) -> pa.Table:
+        """Note the sizes of assets that were refreshed; return the last refresh of each as rows of ``sizes.SIZES``."""
+        self.sizes.note(self.connection, assets, self.now)
+        return self.sizes.last
+
     def query(self, sql: str, rows: pa.Table, **params: datetime) -> pa.Table:
         """Run a collector's query over the history, with a state's rows as ``state``."""
-        with registered(self.connection, state=rows):
+        return self.query_with(sql, {"state": rows}, **params)
+
+    def query_with(self, sql: str, tables: Mapping[str, pa.Table], **params: datetime) -> pa.Table:
+        """Run a collector's query over the history, with tables beside it."""
+        with registered(self.connection, **tables):
             return self.connection.sql(sql, params=params or None).to_arrow_table()
 
     def read_usage(self, *, with_people: bool) -> usage.Use:

@@ -12,10 +12,12 @@ import duckdb
 import pyarrow as pa
 import structlog
 
+from exporter.history import opens
+
 log = structlog.get_logger()
 
 WAITING = "views_waiting"
-TABLES = ("requests_by_hour", "people_by_hour", "views_by_day", WAITING)
+TABLES = ("requests_by_hour", "people_by_hour", "views_by_day", WAITING, opens.TABLE)
 READ = frozenset({"action", "workbook", "view"})
 """What is read of a request beside what is counted of it anyway."""
 
@@ -25,7 +27,6 @@ DAYS_KEPT = "INTERVAL 100 DAY"
 AHEAD = "INTERVAL 1 DAY"
 # So many days are summed up in one transaction, each by itself: memory is needed for the views of one day.
 STEP_DAYS = 10
-_LOADS = "action = 'bootstrapSession' AND workbook IS NOT NULL AND \"view\" IS NOT NULL"
 _BY_HOUR = "SELECT date_trunc('hour', created_at) AS hour, site_id, count(*) AS requests"
 _BY_DAY = 'SELECT created_at::DATE AS day, site_id, workbook, "view", count(*) AS loads'
 
@@ -62,7 +63,7 @@ def create_usage(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(
         f"INSERT INTO views_by_day {_BY_DAY.replace('site_id', f'{site} AS site_id')}"
-        f" FROM http_requests WHERE {plausible} - {DAYS_KEPT} AND {_LOADS} GROUP BY ALL ORDER BY day"
+        f" FROM http_requests WHERE {plausible} - {DAYS_KEPT} AND {opens.IS_OPENING} GROUP BY ALL ORDER BY day"
     )
 
 
@@ -88,8 +89,10 @@ class Clocks:
         )
 
 
-def count_usage(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
-    """Count the requests of a relation, which have just been stored."""
+def count_usage(
+    connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks, *, with_users: bool = True
+) -> None:
+    """Count the requests of a relation, which have just been stored; ``with_users`` is whether users may be stored."""
     plausible = clocks.plausible(HOURS_KEPT)
     if hours := _hours(connection, relation, plausible):
         connection.execute(
@@ -106,8 +109,9 @@ def count_usage(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Cl
         )
     connection.execute(
         f"INSERT INTO {WAITING} {_BY_DAY} FROM {relation} AS rows"
-        f" WHERE {clocks.plausible(DAYS_KEPT)} AND {_LOADS} GROUP BY ALL"
+        f" WHERE {clocks.plausible(DAYS_KEPT)} AND {opens.IS_OPENING} GROUP BY ALL"
     )
+    opens.store(connection, relation, clocks.plausible(opens.KEPT), with_users=with_users)
 
 
 def store_people_by_hour(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
@@ -178,6 +182,7 @@ def forget(connection: duckdb.DuckDBPyConnection, clocks: Clocks) -> None:
         ("people_by_hour", "hour", HOURS_KEPT),
         ("views_by_day", "day", DAYS_KEPT),
         (WAITING, "day", DAYS_KEPT),
+        (opens.TABLE, "slot", opens.KEPT),
     ):
         later = f"{key} > TIMESTAMP '{clocks.later}' + {AHEAD}"
         connection.execute(f"DELETE FROM {table} WHERE {key} < TIMESTAMP '{clocks.earlier}' - {kept} OR {later}")
@@ -187,6 +192,8 @@ def forget_people(connection: duckdb.DuckDBPyConnection, now: datetime | None) -
     """Remove who was there more than nine days before an instant; without one, who was there at all."""
     old = f"hour < TIMESTAMP '{now}' - {HOURS_KEPT}" if now else "true"
     connection.execute(f"DELETE FROM people_by_hour WHERE {old}")
+    if now is None:
+        opens.forget_users(connection)
 
 
 def prune_usage(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
@@ -196,6 +203,7 @@ def prune_usage(connection: duckdb.DuckDBPyConnection, before: datetime) -> None
         ("people_by_hour", "hour"),
         ("views_by_day", "day"),
         (WAITING, "day"),
+        (opens.TABLE, "slot"),
     ):
         connection.execute(f"DELETE FROM {table} WHERE {key} < TIMESTAMP '{before}'")
 

@@ -3,7 +3,7 @@
 Rows are in the order of the asset metrics. Values that depend on the time are evaluated for an instant by ``at``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -98,6 +98,14 @@ class AssetTable:
     suspended: Numbers
     url_id: Ids
     """The number in the address of each asset's page in Tableau; 0 is unknown."""
+    users: Numbers
+    """How many users opened each asset within 7 days."""
+    next_use: Callable[[float], Numbers]
+    """From an instant, when each asset is usually opened next."""
+    bytes: Numbers
+    usual_bytes: Numbers
+    time_zones: "pa.ChunkedArray"
+    """The IANA name of the time zone of each asset's site; NULL is unknown."""
     uses: "pa.ChunkedArray"
     downstream: Mapping[str, Sequence[int]]
     """The rows that use each published data source, by its LUID."""
@@ -148,7 +156,7 @@ class AssetTable:
         refreshed = np.where(self.live, np.nan, self.refreshed)
         hours = np.maximum((now - refreshed) / metrics.HOUR, 0.0)
         tiers = np.column_stack([self.warning, self.critical])
-        return Judged(hours, status_indices(self.live, self.unsure, hours, tiers))
+        return Judged(hours, status_indices(self.live, self.unsure, hours, tiers), self.next_use(now))
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,7 @@ class Judged:
 
     hours: Numbers
     status: npt.NDArray[np.int8]
+    next_use: Numbers
 
     def counts(self) -> dict[str, int]:
         """Return how many assets have each status."""
@@ -188,6 +197,11 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         _numbers(_one(found, metrics.FAILURES), size),
         _numbers(_one(found, metrics.SUSPENDED), size),
         rows.column("url_id").fill_null(0).to_numpy(),
+        _numbers(_one(found, metrics.USERS), size),
+        _numbers_at(_one(found, metrics.NEXT_USE), size),
+        _numbers(_one(found, metrics.BYTES), size),
+        _numbers(_one(found, metrics.USUAL_BYTES), size),
+        rows.column("time_zone"),
         rows.column("uses"),
         downstream(rows),
     )
@@ -197,6 +211,12 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
 
 def _one(blocks: Sequence[Block], family: Family) -> Block | None:
     return next((block for block in blocks if block.family == family), None)
+
+
+def _numbers_at(block: Block | None, size: int) -> Callable[[float], Numbers]:
+    if block is None:
+        return lambda _now: np.full(size, np.nan)
+    return lambda now: np.array(block.at(now), dtype=np.float64)
 
 
 def _numbers(block: Block | None, size: int) -> Numbers:

@@ -16,7 +16,8 @@ from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
-from exporter.pagedata.query_results import HistoryAnswer, HourlyUsage, PageAnswers
+from exporter.pagedata.query_results import ASSET_SIZES, ASSET_USAGE, HistoryAnswer, HourlyUsage, PageAnswers
+from exporter.pagedata.undelivered import UNDELIVERED, UndeliveredList
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 
@@ -56,17 +57,48 @@ class Refreshes:
     def of(cls, answer: HistoryAnswer) -> "Refreshes":
         """Build it of an answer of the history, which has the rows of each asset together."""
         rows = answer.rows.combine_chunks()
-        ids = rows.column("asset_id")
-        counted = pc.value_counts(ids) if rows.num_rows else pa.array([], pa.struct([]))
-        spans, begin = dict[str, tuple[int, int]](), 0
-        for entry in counted.to_pylist():
-            spans[entry["values"]] = begin, begin + entry["counts"]
-            begin += entry["counts"]
-        return cls(answer.queried_at, spans, rows.drop_columns(["asset_id"]))
+        return cls(answer.queried_at, _spans(rows.column("asset_id")), rows.drop_columns(["asset_id"]))
 
     def __getitem__(self, asset_id: str) -> list[Refresh]:
         begin, end = self.spans.get(asset_id, (0, 0))
         return [Refresh(**row) for row in self.rows.slice(begin, end - begin).to_pylist()]
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of an asset after a refresh (Unix seconds), and the one that was expected before it, None for none."""
+
+    refreshed_at: float
+    bytes: int
+    usual_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of many assets after their last refreshes, by LUID, the oldest first."""
+
+    spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    rows: pa.Table | None = None
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> "Sizes":
+        """Build it of an answer of the history, which has the rows of each asset together."""
+        rows = rows.combine_chunks()
+        return cls(_spans(rows.column("asset_id")), rows.select(["refreshed_at", "bytes", "usual_bytes"]))
+
+    def __getitem__(self, asset_id: str) -> list[Size]:
+        begin, end = self.spans.get(asset_id, (0, 0))
+        return [] if self.rows is None else [Size(**row) for row in self.rows.slice(begin, end - begin).to_pylist()]
+
+
+def _spans(ids: pa.ChunkedArray) -> Mapping[str, tuple[int, int]]:
+    """Return where the rows of each asset begin and end; those of one are together."""
+    counted = pc.value_counts(ids) if len(ids) else pa.array([], pa.struct([]))
+    spans, begin = dict[str, tuple[int, int]](), 0
+    for entry in counted.to_pylist():
+        spans[entry["values"]] = begin, begin + entry["counts"]
+        begin += entry["counts"]
+    return spans
 
 
 @dataclass(frozen=True)
@@ -118,10 +150,16 @@ class PageData:
     """The seconds from one exact read of requests to the next, as they are now."""
     firing: tuple[FiringAlert, ...] | None = None
     firing_of: Mapping[AssetKey, Sequence[FiringAlert]] = field(default_factory=dict)
+    undelivered: UndeliveredList | None = None
     tableau_url: str | None = None
     """The URL of Tableau, for links to the pages of assets."""
     events: HistoryAnswer | None = None
     """The last events of the audit log: rows of the events' page."""
+    timezone: str = "UTC"
+    """The IANA name of the time zone of sites whose own is unknown."""
+    monthly_users: Mapping[AssetKey, int] = field(default_factory=dict)
+    """How many users opened each asset within 30 days, as far as it is known."""
+    sizes: Sizes = field(default_factory=Sizes)
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
         """Return the last refreshes of an asset and the time of the query; of the source that has most of them."""
@@ -145,7 +183,12 @@ class PageDataBuilder:
         self._built: dict[str, tuple[object, object]] = {}
 
     def build(
-        self, now: float, enabled: Container[str], blocks: "Iterable[AnyBlock]", tableau_url: str | None = None
+        self,
+        now: float,
+        enabled: Container[str],
+        blocks: "Iterable[AnyBlock]",
+        tableau_url: str | None = None,
+        timezone: str = "UTC",
     ) -> PageData:
         """Return the data at an instant (Unix seconds); ``blocks`` are those of the exposition."""
         both = self._assets(now) if ASSETS in enabled else None
@@ -164,13 +207,26 @@ class PageDataBuilder:
             next((_only(block, now) for block in plain if block.family == EXACT_INTERVAL), None),
             firing,
             self._cached("firing", firing, partial(_by_asset, firing)) if firing else {},
+            self._undelivered() if UNDELIVERED in enabled else None,
             tableau_url,
             next(iter(self._answers.of(EVENTS).values()), None) if EVENTS in enabled else None,
+            timezone,
+            self._of_history(ASSET_USAGE, _monthly_users, {}),
+            self._of_history(ASSET_SIZES, Sizes.of, Sizes()),
         )
+
+    def _of_history(self, name: str, make: Callable[[pa.Table], Made], unknown: Made) -> Made:
+        """Return an answer about the assets of all sources."""
+        answer = max(self._answers.of(name).values(), key=lambda one: one.queried_at, default=None)
+        return unknown if answer is None else self._cached(name, answer, lambda: make(answer.rows))
 
     def _content(self, page: str) -> Content | None:
         answer = next(iter(self._answers.of(page).values()), None)
         return None if answer is None else self._cached(page, answer, partial(Content.of, answer))
+
+    def _undelivered(self) -> UndeliveredList | None:
+        answers = self._answers.every(UNDELIVERED)
+        return UndeliveredList.of(answers) if answers else None
 
     def _cached(self, name: str, built_of: object, make: Callable[[], Made]) -> Made:
         """Return what was built of the same input before, or build it."""
@@ -185,6 +241,11 @@ class PageDataBuilder:
 def _only(block: Block, now: float) -> float | None:
     (value,) = block.at(now)
     return None if value is None else float(value)
+
+
+def _monthly_users(rows: pa.Table) -> Mapping[AssetKey, int]:
+    columns = (rows.column(name).to_pylist() for name in ("asset_type", "asset_id", "users_30d"))
+    return {(kind, luid): users for kind, luid, users in zip(*columns, strict=True) if users is not None}
 
 
 def _by_asset(alerts: Sequence[FiringAlert]) -> Mapping[AssetKey, Sequence[FiringAlert]]:

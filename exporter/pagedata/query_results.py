@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 HOUR_SECONDS = 3600.0
+ASSET_SIZES = "asset sizes"
+"""The name under which the sizes of assets are kept: rows of the table ``asset_sizes``, in order."""
+ASSET_USAGE = "asset usage"
+"""The name under which the use of assets is kept: rows of exporter.collectors.assets.usage.USAGE."""
 HOURS_SHOWN = 8 * 24
 
 Counts = npt.NDArray[np.int64]
@@ -103,6 +107,11 @@ class PageAnswers:
         """Return the answers for a page, by source."""
         with self._lock:
             return {source: answer for (_, name, source), answer in self._answers.items() if name == page}
+
+    def every(self, page: str) -> tuple[HistoryAnswer, ...]:
+        """Return the answers for a page about the states of all collectors and sources."""
+        with self._lock:
+            return tuple(answer for (_, name, _), answer in self._answers.items() if name == page)
 
     def set_usage(self, usage: HourlyUsage) -> None:
         """Replace the usage."""

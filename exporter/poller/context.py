@@ -39,6 +39,8 @@ class PollContext:
     merged_states: Mapping[StateKey, MergedState] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
     answers: PageAnswers = field(default_factory=PageAnswers)
+    timezone: str = "UTC"
+    """The IANA name of the time zone of sites whose own is unknown."""
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set at a reload and at the end: the loops end, and a long read ends at its next batch or request."""
     ending: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +90,7 @@ def publish_archive(context: PollContext, more: Iterable[Block] = ()) -> None:
 
 
 def audit_assets(context: PollContext, transaction: Transaction, now: float) -> None:
-    """Write the freshness of the assets of all sources to the audit table (Unix seconds)."""
+    """Write the freshness of the assets of all sources to the audit table, and their sizes (Unix seconds)."""
     # An asset that only one of two sources knows would be a change as soon as the other source answers.
     if not context.store.status.all_tried():
         return
@@ -96,6 +98,7 @@ def audit_assets(context: PollContext, transaction: Transaction, now: float) -> 
         to_audit, rows = context.state(key).audit, merged.rows(now)
         if to_audit is not None and rows is not None:
             transaction.audit(to_audit(rows, context.sla, now))
+            merged.set_usual(transaction.note_sizes(rows), now)
 
 
 def _archive_status(history: History) -> ArchiveStatus:

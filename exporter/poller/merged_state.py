@@ -59,6 +59,19 @@ class MergedState:
                 self._learned[source] = learned
                 self._merge(now, anew=True)
 
+    def learn_usage(self, usage: pa.Table, now: float) -> None:
+        """Set what was learned of the use of the rows of all sources."""
+        with self._lock:
+            self._context = replace(self._context, usage=usage)
+            self._merge(now, anew=True)
+
+    def set_usual(self, usual: pa.Table, now: float) -> None:
+        """Set what the history has of the sizes of the rows of all sources."""
+        with self._lock:
+            if usual is not self._context.usual:
+                self._context = replace(self._context, usual=usual)
+                self._merge(now, anew=True)
+
     def forget(self, source: str) -> None:
         """Drop the rows of a source: it is another one from now on, or has other sites."""
         with self._lock:

@@ -13,20 +13,22 @@ from typing import TypeVar
 import pyarrow as pa
 import structlog
 
-from exporter.collector import StateKey
+from exporter.collector import LearnUsage, StateKey
 from exporter.collectors import counts_people, requests_collector
 from exporter.errors import HistoryBusy, HistoryError
+from exporter.history import sizes
 from exporter.history.totals import instant, naive
 from exporter.history.transaction import Transaction
 from exporter.history.usage import sum_up
 from exporter.log_once import LogOnce
-from exporter.pagedata.query_results import HistoryAnswer, usage_of
+from exporter.pagedata.query_results import ASSET_SIZES, ASSET_USAGE, HistoryAnswer, usage_of
 from exporter.poller.context import PollContext
 from exporter.poller.schedule import Due
 
 log = structlog.get_logger()
 
 FORGET_SECONDS = 3600.0
+LEARN_SECONDS = 3600.0
 BUSY = "the file"
 Answer = TypeVar("Answer")
 
@@ -39,6 +41,7 @@ class PageQueries:
     context: PollContext
     _due: dict[StateKey, Due] = field(default_factory=dict)
     _forget_due: Due = field(default_factory=lambda: Due(FORGET_SECONDS))
+    _learn_due: Due = field(default_factory=lambda: Due(LEARN_SECONDS))
     _failures: LogOnce = field(default_factory=LogOnce)
 
     def forget(self, now: float, source_at: datetime | None, *, exact: bool) -> None:
@@ -59,6 +62,7 @@ class PageQueries:
                 pass
             for key, rows in states.items():
                 self._query_state(key, rows, sites, now)
+            self._learn_usage(now)
             # One source is enough for what is not about its rows: the one that archives requests.
             if self.source != "rest" and requests_collector(self.context.collectors):
                 self._query_usage(sites, now)
@@ -78,6 +82,37 @@ class PageQueries:
         if answer is not None:
             due.done_at = now
             self.context.answers.set(key[0], history.page, self.source, HistoryAnswer(answer, now, dict(sites)))
+
+    def _learn_usage(self, now: float) -> None:
+        """Learn how the rows of all sources are used; where there is a repository, after its polls."""
+        beside_repository = self.source == "rest" and self.context.store.status.has_source("repository")
+        if beside_repository or not self._learn_due.at(now):
+            return
+        for key, merged in self.context.merged_states.items():
+            learn, rows = self.context.state(key).history.learn_usage, merged.rows(now)
+            if learn is None or rows is None:
+                continue
+            used = self._query("usage of assets", now, partial(self._learn, learn, rows))
+            if used is not None:
+                self._learn_due.done_at = now
+                merged.learn_usage(used, now)
+                self.context.answers.set(key[0], ASSET_USAGE, self.source, HistoryAnswer(used, now))
+            self._query_sizes(key[0], now)
+
+    def _query_sizes(self, collector: str, now: float) -> None:
+        """Query the course of the sizes of assets."""
+        ordered = f"""
+            SELECT asset_id, epoch(refreshed_at)::DOUBLE AS refreshed_at, bytes, usual_bytes
+            FROM {sizes.TABLE}
+            QUALIFY row_number() OVER (PARTITION BY asset_type, asset_id ORDER BY {sizes.TABLE}.refreshed_at DESC) <= 30
+            ORDER BY asset_id, {sizes.TABLE}.refreshed_at
+        """
+        answer = self._query("sizes of assets", now, lambda transaction: transaction.query_with(ordered, {}))
+        if answer is not None:
+            self.context.answers.set(collector, ASSET_SIZES, self.source, HistoryAnswer(answer, now))
+
+    def _learn(self, learn: LearnUsage, rows: pa.Table, transaction: Transaction) -> pa.Table:
+        return learn(transaction.query_with, rows, self.context.timezone, naive(transaction.now))
 
     def _query_usage(self, sites: Mapping[int, str], now: float) -> None:
         used = self._query(

@@ -24,6 +24,8 @@ PERSONAL_SPACE = "Personal Space"
 # With the site before it, and with the tab of the page behind it, or without.
 _PAGE = re.compile(r"[^#]*#/(?:site/[^/]+/)?(workbook|datasource|flow)s/([0-9]{1,18})(?:/[a-zA-Z]*)?")
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
 Row = tuple[object, ...]
 
 
@@ -64,6 +66,8 @@ def _content(asset_type: str) -> Callable[[Entry], Row | None]:
             parse_instant(of.get("createdAt")),
             parse_instant(of.get("updatedAt")),
             _url_id(asset_type, of.get("webpageUrl", "")),
+            of.get("contentUrl") or None,
+            _whole(of.get("size", "")),
         )
 
     return row_of
@@ -73,6 +77,10 @@ def _url_id(asset_type: str, webpage_url: str) -> int | None:
     """Return the number in the address of an asset's page; None for any other address."""
     match = _PAGE.fullmatch(webpage_url)
     return int(match[2]) if match is not None and match[1] == asset_type else None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _project(entry: Entry) -> Row | None:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from exporter.collectors.assets.status import STATUSES
+from exporter.collectors.assets.usage import local_time
 from exporter.pagedata.asset_table import AssetTable, Judged, Places
 from exporter.pagedata.builder import AssetKey, PageData
 from exporter.status import FiringAlert
@@ -19,7 +20,7 @@ PATH, CSV_PATH, JSON_PATH = "/assets", "/assets.csv", "/assets.json"
 FILE_HEAD = (
     "site", "project", "asset_type", "asset_id", "asset_name", "content_owner", "status", "hours_since_refresh",
     "warning_hours", "critical_hours", "last_refresh_utc", "next_refresh_utc", "consecutive_failures", "connection",
-    "freshness_source",
+    "freshness_source", "users", "next_use_utc", "bytes", "usual_bytes",
 )  # fmt: skip
 
 
@@ -43,6 +44,11 @@ class Row:
     following: float | None
     failures: float | None
     url_id: int | None
+    users: float | None
+    next_use: float | None
+    bytes: float | None
+    usual_bytes: float | None
+    time_zone: str | None
 
 
 def row_of(table: AssetTable, judged: Judged, place: int) -> Row:
@@ -64,12 +70,22 @@ def row_of(table: AssetTable, judged: Judged, place: int) -> Row:
         known(table.following[place]),
         known(table.failures[place]),
         int(table.url_id[place]) or None,
+        known(table.users[place]),
+        known(judged.next_use[place]),
+        known(table.bytes[place]),
+        known(table.usual_bytes[place]),
+        table.time_zones[place].as_py(),
     )
 
 
 def known(value: float) -> float | None:
     """Return a number, or None for NaN."""
     return None if math.isnan(value) else float(value)
+
+
+def next_use_text(row: Row, timezone: str, now: float) -> str | None:
+    """Return when an asset is usually opened next, in its site's time zone; None where that is unknown."""
+    return None if row.next_use is None else local_time(row.next_use, row.time_zone, timezone, now)
 
 
 def listed(pages: PageData, table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
@@ -98,6 +114,7 @@ def listed(pages: PageData, table: AssetTable, now: float, choice: Choice, page:
         "with_": lambda **changes: address(PATH, pairs, {"page": None, **changes}),
         "only": only,
         "paths": _paths,
+        "local_time": lambda row: next_use_text(row, pages.timezone, now),
     }
 
 
@@ -165,4 +182,8 @@ def _file_row(table: AssetTable, judged: Judged, place: int) -> Sequence[Cell]:
         None if row.failures is None else int(row.failures),
         row.connection or None,
         row.freshness_source or None,
+        None if row.users is None else int(row.users),
+        at(row.next_use),
+        None if row.bytes is None else int(row.bytes),
+        None if row.usual_bytes is None else int(row.usual_bytes),
     )

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from exporter.collectors.assets.sizes import UNUSUAL_FACTOR
+from exporter.collectors.assets.usage import usage_text
 from exporter.pagedata.asset_table import AssetTable, Judged
-from exporter.pagedata.builder import PageData, Refresh
+from exporter.pagedata.builder import PageData, Refresh, Size
 from exporter.status import Status
 from exporter.texts import span
-from exporter.web.asset_list import Row, known, only, row_of
+from exporter.web.asset_list import Row, known, next_use_text, only, row_of
 from exporter.web.charts import strip
 from exporter.web.templating import minute
 
+MEGABYTE = 1e6
 LISTED = 200
 """How many workbooks downstream are listed."""
 
@@ -41,6 +44,10 @@ def described(pages: PageData, table: AssetTable, place: int, status: Status) ->
         "downstream_count": len(table.downstream.get(row.asset_id, ())) if row.asset_type == "datasource" else 0,
         "refreshes": [(refresh, OUTCOMES.get(refresh.outcome, "unknown")) for refresh in reversed(refreshes)],
         "bars": _strip(refreshes),
+        "used": usage_text(row.users, next_use_text(row, pages.timezone, status.now)),
+        "monthly_users": pages.monthly_users.get((row.asset_type, row.asset_id)),
+        "sizes": list(reversed(sizes := pages.sizes[row.asset_id])),
+        "size_bars": _size_strip(sizes),
         "asked_at": asked_at,
         "freshness_sources": [source for source in status.freshness_sources if source.site == row.site],
         "firing": None if pages.firing is None else pages.firing_of.get((row.asset_type, row.asset_id), ()),
@@ -58,6 +65,17 @@ def _downstream(table: AssetTable, judged: Judged, row: Row) -> Sequence[Row]:
     if row.asset_type != "datasource":
         return []
     return [row_of(table, judged, place) for place in table.downstream.get(row.asset_id, ())[:LISTED]]
+
+
+def _size_strip(sizes: Sequence[Size]) -> Sequence[Any]:
+    titles = [f"{minute(size.refreshed_at)} UTC: {size.bytes / MEGABYTE:,.1f} MB" for size in sizes]
+    kinds = ["failure" if _is_unusual(size) else "success" for size in sizes]
+    return strip([float(size.bytes) for size in sizes], kinds, titles)
+
+
+def _is_unusual(size: Size) -> bool:
+    usual = size.usual_bytes
+    return usual is not None and not usual / UNUSUAL_FACTOR <= size.bytes <= usual * UNUSUAL_FACTOR
 
 
 def _strip(refreshes: Sequence[Refresh]) -> Sequence[Any]:

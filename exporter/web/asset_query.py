@@ -23,9 +23,10 @@ COLUMNS = {
     "refreshed": "Last refresh",
     "next": "Next refresh",
     "failures": "Consecutive failures",
+    "users": "Users this week",
 }
 """The sortable columns and their titles, in the order of the table."""
-FIGURES = ("hours", "warning", "critical", "failures")
+FIGURES = ("hours", "warning", "critical", "failures", "users")
 TYPES = ("workbook", "datasource", "flow")
 ORDERS = ("asc", "desc")
 ROWS = ("25", "100", "500")
@@ -34,8 +35,6 @@ WORDS = 8
 """The most different words of a search: each is a sweep over every asset."""
 # The most overdue first.
 _WORST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
-_LONGER_THAN_ANY = 1e9
-"""Hours that no data is old."""
 _RANKS = np.array([_WORST.index(status) for status in STATUSES], dtype=np.int8)
 
 
@@ -104,7 +103,8 @@ def alerted(pages: PageData, choice: Choice) -> Sequence[AssetKey] | None:
 def chosen(table: AssetTable, judged: Judged, choice: Choice, among: Iterable[AssetKey] | None = None) -> Places:
     """Return the rows that match, in the requested order, equal ones by name; ``among`` are those allowed.
 
-    What is not a number comes last in both orders. Of one status the oldest come first.
+    What is not a number comes last in both orders. Of one status those with most users come first, of these the
+    oldest.
     """
     fits = _fitting(table, judged, choice)
     if among is not None:
@@ -116,7 +116,8 @@ def chosen(table: AssetTable, judged: Judged, choice: Choice, among: Iterable[As
     if choice.order == "desc":
         key = -key
     if choice.sort == "status":
-        key = key * _LONGER_THAN_ANY - np.nan_to_num(judged.hours[rows])
+        impact = (-np.nan_to_num(judged.hours[rows]), -np.nan_to_num(table.users[rows]), key)
+        return rows[np.lexsort(impact)]
     return rows[np.argsort(key, kind="stable")]
 
 
@@ -161,5 +162,6 @@ def _sort_key(table: AssetTable, judged: Judged, name: str) -> Numbers:
         "refreshed": table.refreshed,
         "next": table.following,
         "failures": table.failures,
+        "users": table.users,
     }
     return _RANKS[judged.status].astype(np.float64) if name == "status" else numbers[name]

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from exporter.pagedata.builder import PageData
 from exporter.status import Status
-from exporter.web import asset_list, asset_page, asset_query, event_list, usage
+from exporter.web import asset_list, asset_page, asset_query, event_list, undelivered, usage
 from exporter.web.concurrency import Busy, ConcurrencyLimit, busy, has_left
 from exporter.web.downloads import download, refusal
 from exporter.web.query_params import Parameters, WrongParameter
@@ -62,6 +62,7 @@ class PageRoutes:
             "/events": self.events,
             "/events.csv": partial(self.events_file, "csv"),
             "/events.json": partial(self.events_file, "json"),
+            undelivered.PATH: self.undelivered,
         }
         return [Route(path, self._in_turn(made)) for path, made in pages.items()]
 
@@ -166,6 +167,13 @@ class PageRoutes:
         answer = self._source.pages().events
         rows = event_list.file_rows(answer, choice) if answer else iter(())
         return download("events", form, event_list.FILE_HEAD, rows)
+
+    def undelivered(self, request: Request) -> Response:
+        """Render the page of deliveries that fail; names of users only where every request is authenticated."""
+        parameters = Parameters(request.query_params, undelivered.PARAMETERS)
+        pages, status = self._source.pages(), self._source.status()
+        values = undelivered.listed(pages, parameters, with_names=self._access.authenticates)
+        return self._page("undelivered.html", status, pages, {**values, **_root(request)})
 
     def _page(
         self,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from grafana.source import agent, background_jobs, freshness, overview, server, usage
+from grafana.source import agent, background_jobs, freshness, governance, overview, server, usage
 from grafana.source.dashboard import Dashboard
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
@@ -14,6 +14,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
     freshness.DASHBOARD,
     background_jobs.DASHBOARD,
     server.DASHBOARD,
+    governance.DASHBOARD,
     agent.DASHBOARD,
 )
 

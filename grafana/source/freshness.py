@@ -175,11 +175,71 @@ ASSETS = Row(
                     words={1: ("yes", "red"), 0: ("no", "text")},
                     width=100,
                 ),
+                Value(of_worst("tableau_asset_users{@asset}"), "Users this week", "none", width=120),
+                Value(
+                    of_worst("1000 * tableau_asset_next_use_timestamp_seconds{@asset}"),
+                    "Usual next use",
+                    "dateTimeFromNow",
+                    width=120,
+                ),
                 Label("asset_id", "Asset id", 300),
             ),
             sort_by="% of SLA",
             no_value=NO_SLA,
             height=12,
+        ),
+    ),
+)
+
+USED = f"tableau_asset_users{{@asset}} * {OWNER}"
+SIZE_RATIO = f"(tableau_asset_bytes{{@asset}} / tableau_asset_usual_bytes{{@asset}}) * {OWNER}"
+SMALLEST = f"topk(30, -{SIZE_RATIO})"
+
+IMPACT = Row(
+    "Impact",
+    (
+        table(
+            "Stale, and opened next",
+            """
+                The 30 assets past an SLA that most users opened this week, and when they are usually opened next. A
+                data source has the users of its workbooks.
+            """,
+            (
+                Label("asset_name", "Asset", 200, TO_ASSET),
+                Label("project", "Project"),
+                Label("content_owner", "Owner", 120),
+                Value(f"topk(30, ({USED}) and on (@id) ({RATIO}) > 1)", "Users this week", "none", width=130),
+                Value(
+                    "1000 * tableau_asset_next_use_timestamp_seconds{@asset}"
+                    f" and on (@id) topk(30, ({USED}) and on (@id) ({RATIO}) > 1)",
+                    "Usual next use",
+                    "dateTimeFromNow",
+                    width=130,
+                ),
+                Label("asset_id", "Asset id", 300),
+            ),
+            sort_by="Users this week",
+            no_value="No stale asset in use",
+            width=12,
+        ),
+        table(
+            "Unusual sizes",
+            """
+                The 30 assets with the smallest size relative to the usual one, by the course of their last refreshes:
+                50% is half of it.
+            """,
+            (
+                Label("asset_name", "Asset", 200, TO_ASSET),
+                Label("project", "Project"),
+                Value(
+                    f"({SIZE_RATIO}) and on (@id) {SMALLEST}", "% of usual size", "percentunit", decimals=0, width=130
+                ),
+                Value(f"tableau_asset_bytes{{@asset}} and on (@id) {SMALLEST}", "Size", "bytes", width=110),
+                Label("asset_id", "Asset id", 300),
+            ),
+            sort_by="% of usual size",
+            no_value="No usual sizes yet",
+            width=12,
         ),
     ),
 )
@@ -318,6 +378,16 @@ ASSET = Row(
             ),
             no_value=CHOOSE,
         ),
+        timeseries(
+            "Size",
+            "Size of the asset, and the usual one after its last refresh.",
+            "bytes",
+            (
+                Line(f"tableau_asset_bytes{ONE}", "{{asset_name}}", "blue"),
+                Line(f"tableau_asset_usual_bytes{ONE}", "usual", "green", dashed=True),
+            ),
+            no_value=CHOOSE,
+        ),
         table(
             "Asset details",
             """
@@ -345,7 +415,7 @@ DASHBOARD = Dashboard(
     "freshness",
     "Freshness",
     "Data age against SLA: most overdue assets first, by project and owner, down to one asset.",
-    (NOW, ASSETS, OWNERS, SOURCES, ASSET),
+    (NOW, ASSETS, IMPACT, OWNERS, SOURCES, ASSET),
     (
         chosen("project", "Project", "label_values(tableau_asset_info{@site}, project)"),
         chosen("content_owner", "Owner", "label_values(tableau_asset_info{@asset}, content_owner)"),

@@ -158,6 +158,16 @@ HEALTH = Row(
             width=8,
             decimals=1,
         ),
+        stat(
+            "Subscriptions not sent",
+            "Subscriptions whose last run failed, or that Tableau suspended after too many failures.",
+            "none",
+            'sum(tableau_subscriptions{@site,state=~"failing|suspended"}) or 0 * sum(tableau_subscriptions{@site})',
+            thresholds=RED_ABOVE_0,
+            no_value="No subscriptions",
+            link="governance",
+            graph=False,
+        ),
     ),
 )
 

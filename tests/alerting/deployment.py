@@ -62,7 +62,7 @@ class Deployment:
         self.poller = RepositoryPoller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.store = store
         (assets,) = merged.values()
-        present = EvaluationContext.of(store, found, assets.rows)
+        present = EvaluationContext.of(store, found, assets.rows, shared.answers)
         receivers = [Alertmanager(AlertmanagerOptions(url)) for url in self.urls]
         self.rule_manager = RuleManager(receivers, history, present, self.options, lambda: self.now)
         self._polled_at = -POLL_SECONDS

@@ -11,13 +11,17 @@ from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never, source_states
 from exporter.collectors import discover
 from exporter.collectors.activity_log import NEWEST
+from exporter.collectors.assets import metrics as assets
 from exporter.collectors.background_jobs import BRIDGE_SEEN
+from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
+from exporter.collectors.subscriptions import FAILURES, SUBSCRIPTIONS
 from exporter.exposition.state_store import StateStore
 from exporter.metrics import Block, Labels, single
 from exporter.status import SourceStatus
 from tests.support.notifier_harness import NOW
 
 DAY = 86_400.0
+SLA = {"warning": 12.0, "critical": 24.0}
 
 
 def seen(polls: dict[str, float], oldest: float | None = None) -> MetricSnapshot:
@@ -211,3 +215,77 @@ def test_an_export_fails(failures: tuple[int, int], succeeded_ago: float | None,
         conditions.record_samples(past, view)
     found = conditions.export_failing(views[-1]).firing_series
     assert found == ({tuple(sorted(labels.items())): 2.0} if holds else {})
+
+
+def test_subscriptions_and_data_alerts_are_found_by_project() -> None:
+    """Two failures in a row are found, one is not; of the states only suspended counts, and not where it is 0."""
+    places = ["default"] * 3, ["A", "B", "C"]
+    states = ["suspended", "failing", "suspended"]
+    blocks = [
+        Block(FAILURES, Labels(FAILURES.labels, places), [1, 2, 0]),
+        Block(SUBSCRIPTIONS, Labels(SUBSCRIPTIONS.labels, (*places, states)), [4, 5, 0]),
+        Block(
+            DATA_ALERTS, Labels(DATA_ALERTS.labels, (*places, ["suspended_by_user", "suspended", "active"])), [1, 2, 3]
+        ),
+    ]
+    view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
+    of = {name: (("project", name), ("site", "default")) for name in places[1]}
+    assert conditions.subscription_failing(view).firing_series == {of["B"]: 2.0}
+    assert conditions.subscription_suspended(view).firing_series == {of["A"]: 4.0}
+    assert conditions.data_alert_suspended(view).firing_series == {of["B"]: 2.0}
+
+
+def of_asset(hours: float, **known: float) -> MetricSnapshot:
+    """Return a view of one asset whose SLAs are 12 and 24 hours."""
+    labels = [["default"], ["Finance"], ["workbook"], ["luid-1"], ["Month End"]]
+    of = Labels(assets.LABELS, labels)
+    families_of = {
+        "users": assets.USERS,
+        "next_use": assets.NEXT_USE,
+        "bytes": assets.BYTES,
+        "usual_bytes": assets.USUAL_BYTES,
+    }
+    blocks = [
+        Block(
+            assets.INFO, of.extended(assets.INFO.labels[len(labels) :], [["priya"], ["extract"], ["repository"]]), [1]
+        ),
+        Block(assets.LAST_REFRESH, of, [NOW - hours * 3600]),
+        *(Block(assets.SLA, of.extended(("severity",), [[name]]), [tier]) for name, tier in SLA.items()),
+        *(Block(families_of[name], of, [value]) for name, value in known.items()),
+    ]
+    return MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
+
+
+@pytest.mark.parametrize(
+    ("hours", "known", "fires"),
+    [
+        (25.0, {"users": 37, "next_use": NOW + 7200}, True),
+        (13.0, {"users": 5, "next_use": NOW + 60}, True),
+        (11.0, {"users": 37, "next_use": NOW + 60}, False),
+        (25.0, {"users": 37, "next_use": NOW + 7260}, False),
+        (25.0, {"users": 4, "next_use": NOW + 60}, False),
+        (25.0, {"users": 37}, False),
+        (25.0, {"next_use": NOW + 60}, False),
+    ],
+)
+def test_stale_before_use(hours: float, known: Mapping[str, float], fires: bool) -> None:
+    """An asset past an SLA that enough users usually open within two hours; what is unknown fires nothing."""
+    assert bool(conditions.stale_before_use(of_asset(hours, **known)).firing_series) == fires
+
+
+@pytest.mark.parametrize(
+    ("known", "shrank", "grew"),
+    [
+        ({"bytes": 49, "usual_bytes": 100}, True, False),
+        ({"bytes": 0, "usual_bytes": 100}, True, False),
+        ({"bytes": 50, "usual_bytes": 100}, False, False),
+        ({"bytes": 200, "usual_bytes": 100}, False, False),
+        ({"bytes": 201, "usual_bytes": 100}, False, True),
+        ({"bytes": 49}, False, False),
+    ],
+)
+def test_unusual_sizes(known: Mapping[str, float], shrank: bool, grew: bool) -> None:
+    """Less than half of the usual size shrank, more than its double grew; without a usual size neither."""
+    view = of_asset(1.0, **known)
+    assert bool(conditions.shrank(view).firing_series) == shrank
+    assert bool(conditions.grew(view).firing_series) == grew

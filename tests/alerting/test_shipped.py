@@ -37,6 +37,10 @@ OF_PROMETHEUS = {
     "TableauServerDiskFullSoon",
 }
 THRESHOLDS = {
+    "use_seconds": conditions.USE_SECONDS,
+    "use_least_users": conditions.USE_LEAST_USERS,
+    "shrank_ratio": conditions.SHRANK_RATIO,
+    "grew_ratio": conditions.GREW_RATIO,
     "refresh_failures": conditions.REFRESH_FAILURES,
     "habit_intervals": conditions.USUAL_INTERVALS,
     "habit_least_seconds": conditions.USUAL_LEAST_SECONDS,
@@ -51,10 +55,14 @@ THRESHOLDS = {
     "activity_log_lag_seconds": conditions.ACTIVITY_LOG_LAG_SECONDS,
     "activity_log_retention_seconds": conditions.ACTIVITY_LOG_RETENTION_SECONDS,
     "bridge_silent_seconds": conditions.BRIDGE_SILENT_SECONDS,
+    "subscription_failures": conditions.SUBSCRIPTION_FAILURES,
     "purge_risk_least_seconds": conditions.PURGE_RISK_LEAST_SECONDS,
 }
 # What the rules write as queries and conditions, and the agent as one place in its text.
 QUERIES = {
+    r"{{ with printf .max\(tableau_asset_users.*?UTC{{ end }}\.{{ end }}": "{used}",
+    r"{{ with printf .max\(tableau:asset_usual_size.*?{{ end }}B": "{usual}",
+    r"{{ \$value \| humanize }}B": "{bytes}",
     r"{{ range printf .tableau:freshness_source_silent.*?{{ end }}": "{silent}",
     r"{{ with printf [^}]*critical.*?no{{ end }} hours \(warning\)": "{sla}",
     r"{{ with \$labels.content_owner }}.*?{{ end }}": "{owner}",

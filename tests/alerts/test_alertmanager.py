@@ -82,6 +82,15 @@ INHIBITIONS: dict[str, tuple[list[dict[str, str]], set[str]]] = {
             "TableauTrafficLow warning",
         },
     ),
+    "an asset is stale before it is opened": (
+        [
+            {"alertname": "TableauAssetStaleBeforeUse", "severity": "critical", **NAMED},
+            {"alertname": "TableauAssetStale", "severity": "critical", **NAMED},
+            {"alertname": "TableauAssetRefreshLate", "severity": "warning", **NAMED},
+            {"alertname": "TableauAssetStale", "severity": "critical", **OTHER},
+        ],
+        {"TableauAssetStale critical", "TableauAssetRefreshLate warning"},
+    ),
     "the token is refused": (
         [
             {"alertname": "TableauRestTokenRefused", "severity": "critical"},

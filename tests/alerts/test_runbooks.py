@@ -37,7 +37,7 @@ def test_each_runbook_has_its_parts(name: str) -> None:
     assert text.startswith(f"# {name}\n")
     assert re.findall(r"(?m)^## (.+)$", text) == heads
     assert "```promql\n" in text
-    assert re.search(r"`/d/tableau-(overview|usage|freshness|background-jobs|server|agent)`", text)
+    assert re.search(r"`/d/tableau-(overview|usage|freshness|background-jobs|server|governance|agent)`", text)
     assert f"amtool silence add alertname={name}" in text
 
 

@@ -21,10 +21,12 @@ Agents = Callable[..., Agent]
 LACKS = {
     "2019.3": {
         "assets": {
+            "extracts.size",
             "flows.state",
             "linked_task_steps",
             "linked_task_triggers",
             "projects_contents",
+            "sites.time_zone",
             "tasks.last_success_completed_at",
             "tasks.state",
             "workbooks.is_deleted",
@@ -39,7 +41,15 @@ LACKS = {
             "workbooks.is_deleted",
             "workbooks.is_private",
         },
+        "data_alerts": {"projects_contents", "workbooks.is_private"},
         "http_requests": {"http_requests.flags_used"},
+        "subscriptions": {
+            "projects_contents",
+            "subscriptions.target_id",
+            "subscriptions.target_type",
+            "tasks.state",
+            "workbooks.is_private",
+        },
     },
     "2021.2": {"assets": {"flows.state"}, "content": {"flows.state"}},
     "2023.3": {"assets": {"flows.state"}, "content": {"flows.state"}},
@@ -48,6 +58,10 @@ LACKS = {
 # Families without samples on a healthy repository; between polls, and without TLS.
 NOTHING_TO_SHOW = {
     "tableau_exporter_poll_started_timestamp_seconds",
+    # A week of openings, four weeks of them, and five refreshes.
+    "tableau_asset_users",
+    "tableau_asset_next_use_timestamp_seconds",
+    "tableau_asset_usual_bytes",
     "tableau_exporter_web_certificate_expiry_timestamp_seconds",
     "tableau_export_failures_total",
     "tableau_export_last_success_timestamp_seconds",

@@ -66,6 +66,39 @@ JOBS = """
 """
 
 
+# Eight weeks in which somebody opened each workbook at the same time of every day; and one large extract.
+OPENED = """
+    INSERT INTO http_requests
+        (controller, action, http_request_uri, created_at, completed_at, status, site_id, user_id, currentsheet)
+    SELECT 'vizql', 'bootstrapSession', '/vizql/w/' || workbooks.repository_url || '/v/Overview', opened.at, opened.at,
+        200, workbooks.site_id, (SELECT min(id) FROM users WHERE users.site_id = workbooks.site_id),
+        workbooks.repository_url || '/Overview'
+    FROM workbooks
+    CROSS JOIN generate_series(
+        now() AT TIME ZONE 'UTC' - interval '57 days' + interval '3 hours',
+        now() AT TIME ZONE 'UTC' - interval '1 day',
+        interval '1 day'
+    ) AS opened (at)
+"""
+_LARGE = """(
+    SELECT min(workbooks.id)
+    FROM workbooks
+    JOIN extracts ON extracts.workbook_id = workbooks.id
+    JOIN tasks ON tasks.obj_id = workbooks.id AND tasks.obj_type = 'Workbook' AND tasks.active AND tasks.state = 0
+    JOIN schedules ON schedules.id = tasks.schedule_id AND schedules.active
+    WHERE NOT workbooks.is_deleted AND tasks.consecutive_failure_count IS NOT NULL
+)"""
+LARGE = f"UPDATE extracts SET size = 50000000 WHERE workbook_id = {_LARGE}"
+# Refreshes are told apart by a minute.
+REFRESHED = f"""
+    UPDATE workbooks
+    SET data_engine_extracts = true,
+        extracts_refreshed_at = coalesce(extracts_refreshed_at, now() AT TIME ZONE 'UTC' - interval '1 day')
+            + interval '61 seconds'
+    WHERE id = {_LARGE}
+"""
+
+
 class NeverHappened(AssertionError):
     """Something was waited for long enough."""
 
@@ -102,6 +135,7 @@ class ScrapedDemo:
         with connect(self.simulation.admin()) as connection:
             connection.execute(HAPPENS)
             connection.execute(JOBS)
+            connection.execute(REFRESHED.encode())
 
     def until(self, condition: Callable[[], object], what: Callable[[], str], patience_seconds: float) -> None:
         """Wait for a condition while things happen."""
@@ -133,6 +167,8 @@ def scraped_demo(
         # A table that may not be read any more.
         with connect(simulation.admin()) as connection:
             connection.execute(b"REVOKE SELECT ON domains FROM readonly")
+            connection.execute(OPENED)
+            connection.execute(LARGE.encode())
         (folder / "alertmanager").mkdir()
         alertmanager = stack.enter_context(run_alertmanager(folder / "alertmanager"))
         exports = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 10s}}]"
@@ -165,7 +201,7 @@ def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, 
         "COLLECTORS__VIEWS": "true",
         "COLLECTORS__VIEW_TOTALS": "true",
         "ALERTMANAGER__URLS": alertmanager,
-        "HISTORY__RETENTION": "20d",
+        "HISTORY__RETENTION": "60d",
     }
 
 

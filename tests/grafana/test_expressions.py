@@ -25,7 +25,7 @@ FEW = {
     "instance",
     "collector",
 }
-FEW |= {"asset_type", "site_role", "alertmanager", "version", "python", "duckdb", "job_type", "job"}
+FEW |= {"asset_type", "site_role", "alertmanager", "version", "python", "duckdb", "job_type", "job", "state"}
 # As many as are configured; nodes of a cluster, and closed sets of words.
 FEW |= {"format", "destination", "node", "status", "state"}
 # One asset, chosen; four kinds of exports, named; agents, as many as there are.

@@ -14,7 +14,8 @@ PATIENCE_SECONDS = 120.0
 WHOLE = """
     topk(1, tableau_asset_refresh_due_timestamp_seconds and on (asset_id) tableau_asset_sla_hours
         and on (asset_id) tableau_asset_info{connection!="",content_owner!=""}
-        and on (asset_id) tableau_asset_refresh_consecutive_failures)
+        and on (asset_id) tableau_asset_refresh_consecutive_failures
+        and on (asset_id) tableau_asset_usual_bytes)
 """
 
 

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.history import usage
+from exporter.history.redaction import Privacy
 from exporter.history.schema import STEPS
 from exporter.history.usage import Use
 from tests.history.synthetic_history import BEGIN, LOOKUPS, REQUESTS, SyntheticHistory, requests
@@ -212,6 +213,7 @@ def test_an_older_file_is_counted(synthetic: SyntheticHistory) -> None:
     again.history.prepare(NOW)
     assert query(again, "FROM requests_by_hour ORDER BY ALL") == before["requests_by_hour"]
     assert query(again, "FROM views_by_day ORDER BY ALL") == before["views_by_day"]
+    assert query(again, "FROM workbook_opens ORDER BY ALL") == before["workbook_opens"]
     assert query(again, "FROM people_by_hour") == []
 
 
@@ -239,3 +241,27 @@ def test_an_upgrade_says_that_it_counts() -> None:
         connection.execute("INSERT INTO http_requests (id) VALUES (1)")
         usage.create_usage(connection)
     assert [line["log_level"] for line in logs] == ["info"]
+
+
+def test_openings_of_workbooks(synthetic: SyntheticHistory) -> None:
+    """An opening has its five minutes, workbook and user; what is older than eight weeks is forgotten."""
+    synthetic.poll(NOW, visits(1, NOW - timedelta(hours=2), ["Sales/Map", "Sales/Sums", "Costs/Map"]))
+    synthetic.poll(NOW, visits(10, NOW - timedelta(days=60), ["Old/Map"]))
+    opened = "SELECT DISTINCT slot, site_id, workbook, user_id FROM workbook_opens ORDER BY ALL"
+    at = (NOW - timedelta(hours=2)).replace(tzinfo=None)
+    slot = at.replace(minute=at.minute // 5 * 5, second=0, microsecond=0)
+    assert query(synthetic, opened) == [(slot, 1, "Costs", 7), (slot, 1, "Sales", 7)]
+    read(synthetic, at=NOW + timedelta(days=60), source_at=NOW + timedelta(days=60))
+    assert query(synthetic, opened) == []
+
+
+def test_openings_without_users(tmp_path: Path) -> None:
+    """Where users are not stored they are in no opening; those of before are removed."""
+    path = tmp_path / "history.duckdb"
+    synthetic = SyntheticHistory(path)
+    synthetic.poll(NOW, visits(1, NOW - timedelta(hours=2), ["Sales/Map"]))
+    hidden = SyntheticHistory(path, privacy=Privacy(users="none"))
+    hidden.poll(NOW, visits(2, NOW - timedelta(hours=1), ["Sales/Map"]))
+    assert query(hidden, "SELECT user_id FROM workbook_opens ORDER BY slot") == [(7,), (None,)]
+    read(hidden)
+    assert query(hidden, "SELECT user_id FROM workbook_opens") == [(None,), (None,)]

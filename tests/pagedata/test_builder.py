@@ -7,11 +7,14 @@ import pyarrow as pa
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
+from exporter.collectors.data_alerts import DataAlertRecipient
 from exporter.collectors.events import EventType
+from exporter.collectors.subscriptions import Subscription
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
 from exporter.pagedata.builder import ASSETS, EVENTS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
 from exporter.pagedata.query_results import HistoryAnswer, PageAnswers
+from exporter.pagedata.undelivered import UNDELIVERED
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 from tests.web.fake_endpoint import NOW
@@ -22,11 +25,13 @@ def test_states_are_where_they_are_looked_for() -> None:
     """The answers that pages are made of are those of assets, events, workbooks and views."""
     found = discover()
     states = [state for collector in found.values() for state in collector.states if state.history.page]
-    assert {state.history.page: state.row for state in states} == {
-        ASSETS: Asset,
-        EVENTS: EventType,
-        WORKBOOKS: Workbook,
-        VIEWS: View,
+    assert {(state.history.page, state.row) for state in states} == {
+        (ASSETS, Asset),
+        (EVENTS, EventType),
+        (WORKBOOKS, Workbook),
+        (VIEWS, View),
+        (UNDELIVERED, Subscription),
+        (UNDELIVERED, DataAlertRecipient),
     }
     assert all(state.history.page_sql for state in states)
     assert enabled_pages(found) == EVERYTHING

@@ -1,6 +1,6 @@
 """The pages' queries of the history run seldom where they are costly, and their faults affect only them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,15 +11,19 @@ from structlog.testing import capture_logs
 
 from exporter.collector import Collector, State, StateHistory
 from exporter.collectors import discover
+from exporter.collectors.assets.metrics import BYTES, USERS, USUAL_BYTES
+from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.collectors.content.views_sql import RECALLED_SECONDS
 from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.totals import instant
-from exporter.pagedata.query_results import PageAnswers
-from exporter.poller.context import PollContext
-from exporter.poller.page_queries import FORGET_SECONDS, PageQueries
+from exporter.metrics import Block
+from exporter.pagedata.query_results import ASSET_USAGE, PageAnswers
+from exporter.poller.context import PollContext, audit_assets, no_sla
+from exporter.poller.merged_state import SourceRows, merged_states
+from exporter.poller.page_queries import FORGET_SECONDS, LEARN_SECONDS, PageQueries
 from tests.history.test_file import held
 
 NOW = 1_763_548_200.0
@@ -132,3 +136,59 @@ def test_forgetting_comes_hourly(tmp_path: Path) -> None:
     assert there.active_users() == 1
     there.queries.forget(NOW + FORGET_SECONDS, None, exact=False)
     assert there.active_users() == 0
+
+
+def test_the_use_of_assets_is_learned_hourly(tmp_path: Path) -> None:
+    """What was learned of the openings is exposed and on the pages; it is learned again after an hour."""
+    there = queried(tmp_path / "history.duckdb")
+    assets = {"assets": discover()["assets"]}
+    merged = merged_states(assets, no_sla)[key := ("assets", 0)]
+    row = {"site": "default", "asset_type": "workbook", "asset_id": "w-1", "content_url": "Sales"}
+    rows = pa.Table.from_pylist([{**dict.fromkeys(ARROW_SCHEMA.names), **row}], schema=ARROW_SCHEMA)
+    merged.put("repository", {"": SourceRows(rows, NOW, 86_400.0)}, NOW)
+    context = replace(there.queries.context, collectors=assets, merged_states={key: merged})
+    queries = PageQueries("repository", context)
+    with there.history.page_transaction(instant(NOW)) as transaction:
+        transaction.connection.execute("INSERT INTO sites (day, id, url_namespace) VALUES (DATE '2025-01-01', 1, '')")
+        transaction.connection.execute(
+            "INSERT INTO workbook_opens"
+            " SELECT $1::TIMESTAMP - to_hours(n::INTEGER), 1, 'Sales', n % 3 FROM range(1, 200) AS hours (n)",
+            [instant(NOW).replace(tzinfo=None)],
+        )
+
+    def users() -> object:
+        queries.run({}, {}, now)
+        return next(block.at(now)[0] for block in merged.at(now) if isinstance(block, Block) and block.family == USERS)
+
+    now = NOW
+    assert users() == 3
+    assert context.answers.of(ASSET_USAGE)["repository"].rows.column("users_30d").to_pylist() == [3]
+    with there.history.page_transaction(instant(NOW)) as transaction:
+        transaction.connection.execute("UPDATE workbook_opens SET user_id = 7 WHERE user_id = 0")
+        transaction.connection.execute("INSERT INTO workbook_opens SELECT * REPLACE (8 AS user_id) FROM workbook_opens")
+    now = NOW + LEARN_SECONDS - 1
+    assert users() == 3
+    now = NOW + LEARN_SECONDS
+    assert users() == 4
+
+
+def test_a_halved_extract_is_exposed_by_the_poll_that_reads_it(tmp_path: Path) -> None:
+    """The poll that reads a refresh exposes its size and the usual one, of which it left less than half."""
+    there = queried(tmp_path / "history.duckdb")
+    assets = {"assets": discover()["assets"]}
+    merged = merged_states(assets, no_sla)[key := ("assets", 0)]
+    store = StateStore([], version="0", library="0", started_at=NOW)
+    context = replace(there.queries.context, collectors=assets, store=store, merged_states={key: merged})
+    row = {"site": "default", "asset_type": "datasource", "asset_id": "d-1", "freshness_source": "repository"}
+    found: list[tuple[object, ...]] = []
+    for day, size in enumerate([100_000_000] * 6 + [40_000_000]):
+        now = NOW + day * 86_400
+        read = {**dict.fromkeys(ARROW_SCHEMA.names), **row, "last_refresh_at": instant(now).replace(tzinfo=None)}
+        rows = pa.Table.from_pylist([{**read, "bytes": size}], schema=ARROW_SCHEMA)
+        merged.put("repository", {"": SourceRows(rows, now, 86_400.0)}, now)
+        with there.history.page_transaction(instant(now)) as transaction:
+            audit_assets(context, transaction, now)
+        blocks = [block for block in merged.at(now) if isinstance(block, Block)]
+        exposed = {block.family: block.at(now)[0] for block in blocks}
+        found.append((exposed[BYTES], exposed[USUAL_BYTES]))
+    assert found == [*[(100_000_000, None)] * 5, (100_000_000, 100_000_000), (40_000_000, 100_000_000)]

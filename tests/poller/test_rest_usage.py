@@ -216,7 +216,7 @@ def test_a_job_that_ends_after_days_is_not_missed(harness: RestPollerHarness, si
 def test_the_retention(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
     """Jobs that are older than it are deleted without another source, and not archived or counted again."""
     harness.retention = timedelta(days=2)
-    again(harness)
+    harness.restart()
     days = [job(f"j{day}", "Success", at := NOW + timedelta(days=day), at, at + MINUTE) for day in range(6)]
     for number in range(1, len(days) + 1):
         simulated.set_jobs(*days[:number])

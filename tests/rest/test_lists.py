@@ -66,6 +66,8 @@ def test_what_an_entry_becomes(harness: RestHarness) -> None:
         "created_at": datetime.fromisoformat("2025-03-01T10:00:00.123456"),
         "updated_at": datetime.fromisoformat("2025-03-01T10:00:00"),
         "url_id": None,
+        "content_url": None,
+        "megabytes": None,
     }
     assert (rows["w2"]["project_name"], rows["w2"]["created_at"]) == ("Personal Space", None)
     assert {key for key, value in rows["w3"].items() if value is not None} == {"asset_type", "asset_id"}

@@ -3,24 +3,28 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import Context
 from exporter.collectors.active_users import active
 from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.collectors.assets.usage import USAGE
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.builder import ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
-from exporter.pagedata.query_results import HistoryAnswer, PageAnswers, usage_of
+from exporter.pagedata.query_results import ASSET_SIZES, ASSET_USAGE, HistoryAnswer, PageAnswers, usage_of
+from exporter.pagedata.undelivered import UNDELIVERED
 from exporter.status import FiringAlert
 from tests.web.fake_endpoint import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
-EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS})
+EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS, UNDELIVERED})
 HOURS = 8 * 24
 
 
@@ -86,11 +90,39 @@ def slas(_asset: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def estate_and_blocks(
-    estate: Sequence[Mapping[str, Any]] | None = None,
+    estate: Sequence[Mapping[str, Any]] | None = None, used: Mapping[str, int] = MappingProxyType({})
 ) -> tuple[pa.Table, Sequence[AnyBlock]]:
     """Return an estate as the assembly of assets gives it."""
     rows = pa.Table.from_pylist(list(an_estate() if estate is None else estate), schema=ARROW_SCHEMA)
-    return rows, expose(rows, Context({}, slas, now=NOW))
+    return rows, expose(rows, Context({}, slas, now=NOW, usage=usage(used), usual=usual(used)))
+
+
+def usage(used: Mapping[str, int]) -> pa.Table:
+    """Return what is learned of workbooks with so many users, which are opened in an hour."""
+    return pa.table(
+        [
+            ["workbook"] * len(used),
+            list(used),
+            list(used.values()),
+            [2 * users for users in used.values()],
+            [[NOW + 3600.0]] * len(used),
+        ],
+        schema=USAGE,
+    )
+
+
+def usual(used: Mapping[str, int]) -> pa.Table:
+    """Return sizes of workbooks after two refreshes, of which 100 MB were expected."""
+    return pa.table(
+        [
+            [each for each in used for _ in range(2)],
+            ["workbook"] * 2 * len(used),
+            [AT - timedelta(days=1), AT] * len(used),
+            [100_000_000, 40_000_000] * len(used),
+            [100_000_000] * 2 * len(used),
+        ],
+        ["asset_id", "asset_type", "refreshed_at", "bytes", "usual_bytes"],
+    )
 
 
 def some_pages(
@@ -100,10 +132,17 @@ def some_pages(
     firing: Sequence[FiringAlert] | None = (),
     text: Callable[[str], str] = str,
     reported: bool = True,
+    used: Mapping[str, int] = MappingProxyType({}),
 ) -> PageData:
     """Return pages of an estate, with refreshes, use and alerts; ``text`` may change every name."""
-    rows, blocks = estate_and_blocks(estate)
+    rows, blocks = estate_and_blocks(estate, used)
     answers = PageAnswers()
+    if used:
+        courses = usual(used)
+        at = courses.column("refreshed_at").cast("timestamp[us]").cast("int64").cast("float64")
+        courses = courses.set_column(2, "refreshed_at", pc.divide(at, 1e6))
+        answers.set("assets", ASSET_USAGE, "repository", HistoryAnswer(usage(used), NOW))
+        answers.set("assets", ASSET_SIZES, "repository", HistoryAnswer(courses, NOW))
     if reported:
         answers.set("assets", ASSETS, "repository", HistoryAnswer(refreshes(rows), NOW))
         answers.set(
@@ -112,6 +151,8 @@ def some_pages(
         answers.set(
             "content", VIEWS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
         )
+        failed = HistoryAnswer(undelivered(text), NOW, {1: text("default")})
+        answers.set("subscriptions", UNDELIVERED, "repository", failed)
         answers.set_usage(
             usage_of(requests(), users_by_hour(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400)
         )
@@ -206,3 +247,24 @@ def seen(text: Callable[[str], str]) -> Sequence[Block]:
         np.array([NOW - 60, NOW - 3000, NOW - 2 * 86_400]),
         [text("default")],
     )
+
+
+def undelivered(text: Callable[[str], str] = str) -> pa.Table:
+    """Return a subscription that fails, and one that was suspended, whose user is not known."""
+    row = {
+        "kind": "subscription",
+        "site_id": 1,
+        "project": text("Finance"),
+        "name": text("Daily sales"),
+        "content_name": text("Sales"),
+        "state": "failing",
+        "consecutive_failures": 3,
+        "last_sent_at": NOW - 3 * 86_400,
+        "recipient": text("priya"),
+        "recipient_name": text("Priya Shah"),
+        "recipient_email": text("priya@example.com"),
+    }
+    unknown = dict.fromkeys(
+        ("recipient", "recipient_name", "recipient_email", "project", "content_name", "last_sent_at")
+    )
+    return pa.Table.from_pylist([row, {**row, "name": text("Weekly"), "state": "suspended", **unknown}])

@@ -29,6 +29,7 @@ KEYS = {
     "refreshed": "refreshed",
     "next": "following",
     "failures": "failures",
+    "users": "users",
 }
 
 
@@ -71,6 +72,16 @@ def test_the_worst_come_first(table: AssetTable) -> None:
     assert found[-1] == "Live view"
     assert names(table, "order=desc")[0] == "Live view"
     assert set(COLUMNS) == {*KEYS, "status"}
+
+
+def test_of_one_status_the_most_used_come_first() -> None:
+    """The order is by impact: of one status the assets that most users opened, of these the oldest."""
+    table = some_pages(used={"w-2": 1, "w-3": 1, "w-0": 90, "w-5": 2}).assets
+    assert table is not None
+    assert names(table, "")[:3] == ["Traffic", "Payroll", "Costs"]
+    table = some_pages(used={"w-2": 2, "w-3": 1}).assets
+    assert table is not None
+    assert names(table, "")[:3] == ["Payroll", "Traffic", "Costs"]
 
 
 @pytest.mark.parametrize(

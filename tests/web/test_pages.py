@@ -8,8 +8,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -311,3 +313,23 @@ def test_the_page_in_tableau(changes: Mapping[str, Any], tableau_url: str | None
         assert text.count("in Tableau") == (2 if path == "/assets" else 1) * bool(link)
     if link:
         assert 'aria-label="Open &#34;Sales&#34; in Tableau"' in ask(app, "GET", "/assets").body.decode()
+
+
+def test_an_asset_has_its_use_and_size() -> None:
+    """The page of an asset has its users, its next use in its site's time zone, and the course of its size."""
+    estate = [an_asset(bytes=40_000_000, time_zone="Asia/Kolkata"), an_asset(asset_id="w-2", asset_name="Unknown")]
+    app = application(FakeEndpoint(pages_shown=some_pages(estate, used={"w-1": 37})))
+    text = ask(app, "GET", "/assets/workbook/w-1").body.decode()
+    local = datetime.fromtimestamp(NOW + 3600, ZoneInfo("Asia/Kolkata"))
+    assert f"opened by 37 users this week, usually next at {local:%H:%M}" in text
+    assert "74 in 30 days" in text
+    assert '40.0 MB <span class="ago">100.0 MB were expected' in text
+    assert text.count("100.0 MB</td>") == 3
+    assert (
+        '<dt>Use</dt><dd><span class="none">unknown</span></dd>'
+        in ask(app, "GET", "/assets/workbook/w-2").body.decode()
+    )
+    row = ask(app, "GET", "/assets").body.decode().partition(">Sales</a>")[2].partition("</tr>")[0]
+    assert f'37 <span class="ago">next {local:%H:%M}</span></td>' in row
+    (line,) = [line for line in _rows(ask(app, "GET", "/assets.csv").body) if line["asset_id"] == "w-1"]
+    assert (line["users"], line["bytes"], line["usual_bytes"]) == ("37", "40000000", "100000000")

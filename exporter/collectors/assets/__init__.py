@@ -9,6 +9,7 @@ from exporter.collectors.assets.refreshes import known_refreshes
 from exporter.collectors.assets.repository_sql import SQL
 from exporter.collectors.assets.rows import READS, Asset
 from exporter.collectors.assets.status import judge
+from exporter.collectors.assets.usage import learn_usage
 
 COLLECTOR = Collector(
     "assets",
@@ -20,7 +21,9 @@ COLLECTOR = Collector(
             SQL,
             FAMILIES,
             expose,
-            history=StateHistory(context_sql=REFRESH_INTERVALS, page="assets", page_sql=LAST_REFRESHES),
+            history=StateHistory(
+                context_sql=REFRESH_INTERVALS, page="assets", page_sql=LAST_REFRESHES, learn_usage=learn_usage
+            ),
             rest=StateFromRest(assets_of, known_refreshes, merge),
             audit=judge,
         ),

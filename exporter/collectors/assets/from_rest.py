@@ -14,6 +14,8 @@ from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.inventory import Inventory
 
 KEY = ["asset_type", "asset_id"]
+# The API's reference has "the size in megabytes", and no word on which (decision 25).
+MEGABYTE = 2**20
 
 
 def assets_of(inventory: Inventory) -> pa.Table:
@@ -39,6 +41,8 @@ def assets_of(inventory: Inventory) -> pa.Table:
         "tasks_known": _have_tasks_read(rows.column("asset_type"), inventory),
         "uses": rows.column("uses"),
         "url_id": rows.column("url_id"),
+        "content_url": rows.column("content_url"),
+        "bytes": pc.multiply(rows.column("megabytes"), MEGABYTE),
         **_owners(rows.column("owner_id"), inventory.people),
     }
     empty = pa.nulls(rows.num_rows)

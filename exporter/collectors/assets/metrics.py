@@ -1,7 +1,7 @@
 """Metrics of assets. Families of the same rows share one set of labels."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,6 +73,30 @@ SUSPENDED = _gauge(
     " every poll, absent where unknown.",
     _TASKS,
 )
+USERS = _gauge(
+    "users",
+    "Distinct users who opened the asset within 7 days, of a data source its workbooks; from the history every hour,"
+    " absent where users or openings are not archived.",
+    "history: workbook_opens",
+)
+NEXT_USE = _gauge(
+    "next_use_timestamp_seconds",
+    "Usual next opening of the asset, of a data source its workbooks: the median of the weekday's openings in the last"
+    " 8 weeks, in the site's time zone; from the history every hour, absent without a habit.",
+    "history: workbook_opens; repository: sites",
+)
+BYTES = _gauge(
+    "bytes",
+    "Size of the asset's extracts, or of the asset where that is unknown; from the repository at every poll, without"
+    " one from the REST API in whole megabytes.",
+    "repository: extracts, workbooks, datasources, flows; rest: workbooks, datasources",
+)
+USUAL_BYTES = _gauge(
+    "usual_bytes",
+    "Expected size of the asset after its last refresh, by the course of the last 20; from the history at every poll,"
+    " absent below 10 MB and without a regular course.",
+    "history: asset_sizes",
+)
 INFO = _gauge(
     "info",
     "Owner, connection and freshness source of the asset; at every poll.",
@@ -82,7 +106,10 @@ INFO = _gauge(
     "freshness_source",
 )
 
-FAMILIES = (HOURS, LAST_REFRESH, SLA, NEXT_REFRESH, DUE, INTERVAL, FAILURES, SUSPENDED, INFO)
+FAMILIES = (
+    HOURS, LAST_REFRESH, SLA, NEXT_REFRESH, DUE, INTERVAL, FAILURES, SUSPENDED, USERS, NEXT_USE, BYTES,
+    USUAL_BYTES, INFO,
+)  # fmt: skip
 
 
 def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
@@ -101,6 +128,9 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
         Block(INTERVAL, labels, _intervals(rows, context)),
         Block(FAILURES, labels, values(rows, "consecutive_failures")),
         Block(SUSPENDED, labels, values(rows, "suspended")),
+        *_usage(rows, labels, context),
+        Block(BYTES, labels, values(rows, "bytes")),
+        Block(USUAL_BYTES, labels, _learned(rows, context.usual, "usual_bytes")),
         Block(INFO, labels.extended(INFO.labels[len(LABELS) :], extra), [1] * rows.num_rows),
     ]
 
@@ -125,6 +155,35 @@ def _sla(rows: "pa.Table", labels: Labels, context: Context) -> Iterable[Block]:
     for position, severity in enumerate(SEVERITIES):
         hours = [pair[position] for pair in tiers]
         yield Block(SLA, labels.extended(("severity",), [[severity] * len(hours)]), hours)
+
+
+def _learned(rows: "pa.Table", learned: "pa.Table | None", name: str) -> list[Any]:
+    """Return a column that the history has learned, for each asset by its type and LUID; None where it has nothing."""
+    if learned is None:
+        return [None] * rows.num_rows
+    columns = (learned.column(column).to_pylist() for column in ("asset_type", "asset_id", name))
+    found = {(kind, luid): value for kind, luid, value in zip(*columns, strict=True)}
+    keys = zip(rows.column("asset_type").to_pylist(), rows.column("asset_id").to_pylist(), strict=True)
+    return [found.get(key) for key in keys]
+
+
+def _usage(rows: "pa.Table", labels: Labels, context: Context) -> Iterable[Block]:
+    yield Block(USERS, labels, _learned(rows, context.usage, "users_7d"))
+    expected = [instants or [] for instants in _learned(rows, context.usage, "next_uses")]
+    uses = np.full((len(expected), max(map(len, expected), default=0) + 1), np.inf)
+    for row, found in enumerate(expected):
+        uses[row, : len(found)] = found
+    yield Block(NEXT_USE, labels, _next_use(uses))
+
+
+def _next_use(uses: Instants) -> Callable[[float], Sequence[Value]]:
+    """Return the function of now: of each row's instants the first that is to come."""
+
+    def at(now: float) -> Sequence[Value]:
+        following = np.where(uses > now, uses, np.inf).min(axis=1)
+        return known(np.where(np.isinf(following), np.nan, following))
+
+    return at
 
 
 def _intervals(rows: "pa.Table", context: Context) -> Sequence[Value]:

@@ -24,6 +24,14 @@ _EXTRACT = """
 # A virtual connection may be extracted, and so may the published data source that another one extends; the repository
 # has no column for their refreshes.
 _CONTENT = f"""
+    extracted AS (
+        SELECT
+            CASE WHEN workbook_id IS NOT NULL THEN 'workbook' ELSE 'datasource' END AS asset_type,
+            coalesce(workbook_id, datasource_id) AS id,
+            CASE WHEN count(*) = count(size) THEN sum(size)::bigint END AS bytes
+        FROM extracts
+        GROUP BY 1, 2
+    ),
     books AS (
         SELECT
             id AS id,
@@ -33,6 +41,8 @@ _CONTENT = f"""
             owner_id AS owner_id,
             project_id AS project_id,
             is_private AS is_private,
+            repository_url AS repository_url,
+            size AS size,
             {_HAS_EXTRACT} AS has_extract,
             {_EXTRACT}
         FROM workbooks
@@ -57,6 +67,7 @@ _CONTENT = f"""
             project_id AS project_id,
             repository_url AS repository_url,
             connections.url_id AS url_id,
+            datasources.size AS size,
             CASE WHEN {_HAS_EXTRACT} OR connections.are_opaque IS NOT TRUE THEN {_HAS_EXTRACT} END AS has_extract,
             {_EXTRACT}
         FROM datasources
@@ -148,7 +159,9 @@ _ASSETS = f"""
                 WHEN books.has_extract THEN CASE WHEN books.refreshed_at IS NULL THEN 'created' ELSE 'repository' END
             END AS own_source,
             used.source_luids AS uses,
-            books.id AS url_id
+            books.id AS url_id,
+            books.repository_url AS content_url,
+            books.size AS size
         FROM books
         LEFT JOIN used ON used.workbook_id = books.id
         UNION ALL
@@ -167,7 +180,9 @@ _ASSETS = f"""
             NULL,
             NULL,
             NULL,
-            url_id
+            url_id,
+            NULL,
+            size
         FROM published
         UNION ALL
         SELECT
@@ -185,7 +200,9 @@ _ASSETS = f"""
             NULL,
             NULL,
             NULL,
-            flows.id
+            flows.id,
+            NULL,
+            flows.size
         FROM flows
         LEFT JOIN runs ON runs.flow_id = flows.id
         WHERE flows.is_deleted IS NOT TRUE
@@ -235,6 +252,9 @@ SQL = f"""
         assets.own_refresh_at AS own_refresh_at,
         assets.own_source AS own_source,
         assets.url_id AS url_id,
+        assets.content_url AS content_url,
+        coalesce(extracted.bytes, assets.size) AS bytes,
+        nullif(sites.time_zone, '') AS time_zone,
         system_users.name AS content_owner,
         nullif(system_users.friendly_name, '') AS owner_name,
         nullif(system_users.email, '') AS owner_email
@@ -247,5 +267,6 @@ SQL = f"""
     LEFT JOIN users ON users.id = assets.owner_id
     LEFT JOIN system_users ON system_users.id = users.system_user_id
     LEFT JOIN work ON work.asset_type = assets.asset_type AND work.id = assets.id
+    LEFT JOIN extracted ON extracted.asset_type = assets.asset_type AND extracted.id = assets.id
     LEFT JOIN tagged ON tagged.asset_type = assets.asset_type AND tagged.id = assets.id
 """

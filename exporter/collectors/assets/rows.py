@@ -31,7 +31,9 @@ class Asset:
     the login name; the other two facts of the owner are held in memory alone and are in no family. ``own_refresh_at``
     and ``own_source`` are the refresh of its own extracts alone, without the sources it uses. ``last_success_at`` is
     when a task of the asset last ended well, ``tasks_known`` whether tasks could be read at all. ``url_id`` is the
-    number in the address of its page in Tableau. The REST API knows no ``site_id`` and no task ids.
+    number in the address of its page in Tableau, ``content_url`` a workbook's name in the addresses of its views.
+    ``bytes`` is the size of its extracts where it is known, else of the asset: whole megabytes from the REST API, which
+    knows no ``site_id``, no task ids, and not the ``time_zone`` of the site, an IANA name.
     """
 
     site_id: int | None
@@ -55,6 +57,9 @@ class Asset:
     own_refresh_at: datetime | None
     own_source: str | None
     url_id: int | None
+    content_url: str | None
+    bytes: int | None
+    time_zone: str | None
     content_owner: str | None = personal()
     owner_name: str | None = personal(pseudonymous=False)
     owner_email: str | None = personal(pseudonymous=False)
@@ -74,13 +79,13 @@ READS = (
     relation(
         "workbooks",
         f"{_NAMED}, {_EXTRACTS}",
-        _CONTENT,
+        f"{_CONTENT}, repository_url text, size bigint",
         newer={"2021.2": "is_deleted boolean, is_private boolean"},
     ),
     relation(
         "datasources",
         f"{_NAMED}, repository_url text, {_EXTRACTS}",
-        f"{_CONTENT}, connectable boolean, parent_workbook_id bigint, state text",
+        f"{_CONTENT}, connectable boolean, parent_workbook_id bigint, state text, size bigint",
     ),
     relation(
         "data_connections",
@@ -90,9 +95,16 @@ READS = (
     relation(
         "flows",
         _NAMED,
-        "owner_id bigint, project_id bigint, is_deleted boolean",
+        "owner_id bigint, project_id bigint, is_deleted boolean, size bigint",
         optional=True,
         newer={"2025.3": "state text"},
+    ),
+    relation(
+        "extracts",
+        "workbook_id bigint, datasource_id bigint",
+        optional=True,
+        reported=False,
+        newer={"2021.2": "size bigint"},
     ),
     relation("flow_runs", "flow_id bigint, completed_at timestamp, finish_code bigint", optional=True),
     relation(
@@ -108,7 +120,7 @@ READS = (
     relation("schedules", "id bigint, run_next_at timestamp", "active boolean", optional=True),
     relation("taggings", "tag_id bigint, taggable_id bigint, taggable_type text", optional=True),
     relation("tags", "id bigint, name text", optional=True),
-    relation("sites", "id bigint, url_namespace text", optional=True),
+    relation("sites", "id bigint, url_namespace text", optional=True, newer={"2021.2": "time_zone text"}),
     relation("users", "id bigint, system_user_id bigint", "luid text", optional=True),
     relation("system_users", "id bigint, name text", "friendly_name text, email text", optional=True),
     PROJECTS,

@@ -8,7 +8,10 @@ import pyarrow as pa
 
 from exporter.collector import Context, columns_of
 from exporter.collectors.assets import COLLECTOR
+from exporter.collectors.assets.metrics import BYTES, NEXT_USE, USERS, USUAL_BYTES
 from exporter.collectors.assets.rows import Asset
+from exporter.collectors.assets.usage import USAGE
+from exporter.history.sizes import SIZES
 from exporter.inventory import TAG_SEPARATOR
 from exporter.metrics import Block
 from tests.collectors.repositories import SITES, Samples, samples
@@ -138,3 +141,18 @@ def test_what_was_learned_is_shown_of_its_asset() -> None:
 def test_no_assets_have_no_samples() -> None:
     """An empty repository is no error."""
     assert all(list(block.at(NOON)) == [] and len(block.labels.text) == 0 for block in blocks())
+
+
+def test_use_and_size_are_exposed_as_far_as_they_are_known() -> None:
+    """Users, the first use that is to come, size and usual size; what the history has not learned is absent."""
+    rows = assets({"asset_id": "a", "bytes": 40}, {"asset_id": "b"})
+    usage = pa.Table.from_pylist(
+        [{"asset_type": "workbook", "asset_id": "a", "users_7d": 37, "users_30d": 40, "next_uses": [100.0, 900.0]}],
+        USAGE,
+    )
+    usual = pa.Table.from_pylist([{"asset_type": "workbook", "asset_id": "a", "bytes": 40, "usual_bytes": 90}], SIZES)
+    context = Context(SITES, lambda _: (None, None), usage=usage, usual=usual)
+    exposed = {block.family: block for block in STATE.expose(rows, context)}
+    found = {family: list(exposed[family].at(500.0)) for family in (USERS, NEXT_USE, BYTES, USUAL_BYTES)}
+    assert found == {USERS: [37, None], NEXT_USE: [900.0, None], BYTES: [40, None], USUAL_BYTES: [90, None]}
+    assert [exposed[NEXT_USE].at(now)[0] for now in (0.0, 99.0, 100.0, 900.0)] == [100.0, 100.0, 900.0, None]

@@ -309,3 +309,22 @@ def test_the_number_of_a_page(any_version: Handmade) -> None:
         for row in assets(any_version, kind)
     }
     assert found == {"Sales": book, "Prepare": prepare, "Orders": 11, "Bare": None}
+
+
+def test_size_address_and_time_zone(any_version: Handmade) -> None:
+    """The size is that of all extracts where each is known, else the asset's own; the time zone is the site's."""
+    modern = any_version.version >= "2021.2"
+    any_version.add(
+        "sites", id=1, name="Default", url_namespace="", **({"time_zone": "Europe/Berlin"} if modern else {})
+    )
+    first = workbook(any_version, repository_url="Sales", size=7)
+    second = workbook(any_version, luid=LUID(4), size=8)
+    number = source(any_version, size=9)
+    flow(any_version, size=5)
+    for book, published, size in ((first, None, 100), (first, None, 50), (second, None, None), (None, number, 30)):
+        any_version.add("extracts", workbook_id=book, datasource_id=published, **({"size": size} if modern else {}))
+    found = {row["asset_id"]: row for kind in ("workbook", "datasource", "flow") for row in assets(any_version, kind)}
+    sizes = [found[LUID(place)]["bytes"] for place in (1, 4, 2, 3)]
+    assert sizes == ([150, 8, 30, 5] if modern else [7, 8, 9, 5])
+    assert found[LUID(1)]["content_url"] == "Sales"
+    assert found[LUID(1)]["time_zone"] == ("Europe/Berlin" if modern else None)
