@@ -74,6 +74,9 @@ FAMILIES = {
     "tableau_activity_log_rejected_lines_total": ("counter", ("site",)),
     "tableau_bridge_jobs_finished_total": ("counter", ("site", "pool", "outcome")),
     "tableau_bridge_client_last_seen_timestamp_seconds": ("gauge", ("site", "pool", "client")),
+    "tableau_unused_assets": ("gauge", ("site", "project", "asset_type", "days")),
+    "tableau_unused_asset_bytes": ("gauge", ("site", "project", "asset_type", "days")),
+    "tableau_unused_refresh_seconds_per_week": ("gauge", ("site", "project")),
     # What we add.
     "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),
     "tableau_rest_token_accepted": ("gauge", ()),

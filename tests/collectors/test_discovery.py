@@ -27,6 +27,7 @@ def test_every_module_is_a_collector_of_its_name() -> None:
         "http_requests",
         "logins",
         "processes",
+        "unused",
         "users",
         "view_totals",
         "views",
