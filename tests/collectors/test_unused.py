@@ -161,8 +161,9 @@ def test_refreshes_cost_backgrounder_time_each_week() -> None:
 
 
 def test_a_refresh_by_hand_counts_by_its_title() -> None:
-    """It has no task."""
-    done = [*jobs(0, 14, task_id=5), *jobs(1, task_id=None, title="Sales", subtitle="Workbook", seconds=20)]
+    """It has no task; one that has counts by that alone."""
+    named = {"title": "Sales", "subtitle": "Workbook"}
+    done = [*jobs(0, 14, **named), *jobs(1, task_id=None, seconds=20, **named)]
     assert published(COST, [content(**PLANNED)], [], done) == {("default", "Finance"): (120 + 20) / 2}
 
 
