@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 from exporter.collector import Collector
 from exporter.collectors import requests_collector
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
+from exporter.collectors.unused.metrics import UNUSED
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
 from exporter.pagedata.query_results import HistoryAnswer, HourlyUsage, PageAnswers
+from exporter.pagedata.unused import UnusedContent
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 
@@ -122,6 +124,7 @@ class PageData:
     """The URL of Tableau, for links to the pages of assets."""
     events: HistoryAnswer | None = None
     """The last events of the audit log: rows of the events' page."""
+    unused: UnusedContent | None = None
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
         """Return the last refreshes of an asset and the time of the query; of the source that has most of them."""
@@ -166,7 +169,12 @@ class PageDataBuilder:
             self._cached("firing", firing, partial(_by_asset, firing)) if firing else {},
             tableau_url,
             next(iter(self._answers.of(EVENTS).values()), None) if EVENTS in enabled else None,
+            unused=self._unused() if UNUSED in enabled else None,
         )
+
+    def _unused(self) -> UnusedContent | None:
+        answer = next(iter(self._answers.of(UNUSED).values()), None)
+        return None if answer is None else self._cached(UNUSED, answer, partial(UnusedContent.of, answer))
 
     def _content(self, page: str) -> Content | None:
         answer = next(iter(self._answers.of(page).values()), None)

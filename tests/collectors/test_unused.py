@@ -138,7 +138,7 @@ def test_sizes_are_added_up() -> None:
     assert published("asset_bytes", [content(bytes=None)]) == {}
 
 
-def jobs(*days: float, seconds: float = 60, **values: object) -> list[dict[str, Any]]:
+def jobs(*days: float, seconds: float = 60, **values: Any) -> list[dict[str, Any]]:
     """Return refreshes by task 5 so many days ago."""
     base = {"job_name": "Refresh Extracts", "task_id": 5, "site_id": 1, "finish_code": 0}
     return [
@@ -162,7 +162,7 @@ def test_refreshes_cost_backgrounder_time_each_week() -> None:
 
 def test_a_refresh_by_hand_counts_by_its_title() -> None:
     """It has no task; one that has counts by that alone."""
-    named = {"title": "Sales", "subtitle": "Workbook"}
+    named: dict[str, Any] = {"title": "Sales", "subtitle": "Workbook"}
     done = [*jobs(0, 14, **named), *jobs(1, task_id=None, seconds=20, **named)]
     assert published(COST, [content(**PLANNED)], [], done) == {("default", "Finance"): (120 + 20) / 2}
 
