@@ -11,6 +11,8 @@ UNOPENED_DAYS = (27, 45, 120, 500)
 WORKBOOK, DATASOURCE, FLOW = 1, 2, 3
 """content_usage.content_type."""
 UNUSED_SOURCES = 5
+RECENT_DAYS = 20
+"""Content with an older use was created long before it."""
 """Of so many data sources one has not been used for long."""
 
 
@@ -36,9 +38,6 @@ def views_stats(draft: Draft, site_id: object) -> None:
 def content_usage(draft: Draft) -> None:
     """Record the last use to the day, of each data source and flow, and of the workbooks that are not opened."""
     days = unopened(draft.assets)
-    for row in draft.tables["workbooks"]:
-        if row["id"] in days:
-            row["created_at"] = draft.now - timedelta(days=max(UNOPENED_DAYS) + 100)
     uses = [(WORKBOOK, row, days[row["id"]]) for row in draft.tables["workbooks"] if row["id"] in days]
     sources = [row for row in draft.tables["datasources"] if row["connectable"]]
     uses += [
@@ -47,6 +46,8 @@ def content_usage(draft: Draft) -> None:
     uses += [(FLOW, row, number % 20) for number, row in enumerate(draft.tables["flows"])]
     today = draft.now.replace(hour=0, minute=0, second=0, microsecond=0)
     for content_type, row, age in uses:
+        if age > RECENT_DAYS:
+            row["created_at"] = draft.now - timedelta(days=age + 100)
         draft.add(
             "content_usage",
             {
