@@ -181,9 +181,8 @@ def _to_delete(recorded: Recorded) -> Rows:
             found.append((*place, 1000 * book, loads.get(book)))
     for source, (site, name, project) in SOURCES.items():
         # The second connection was removed, and the last.
-        books_on = [
-            book for number, (book, used, _) in enumerate(USES, 1) if used == source and number not in {2, len(USES)}
-        ]
+        present = [use for number, use in enumerate(USES, 1) if number not in {2, len(USES)}]
+        books_on = [book for book, used, _ in present if used == source]
         last = max((loads[book] for book in books_on if book in loads), default=None)
         where = (SITES[site].upper(), "datasource", f"luid-{source}", name, PROJECTS[project][1])
         found.append((*where, None, 100 * source, last))

@@ -72,7 +72,7 @@ IN_BIN, REMOVED, YOUNG, LEAVER = 4, 5, 9, 15
 SHEETS = ("Map", "Table")
 SOURCES = {1: (1, "Orders", 1), 2: (1, "Ledger", 2), 3: (2, "Orders", 3), 4: (1, "Left", 1)}
 USES = ((1, 1, "Orders"), (2, 1, "Orders"), (3, 2, "Ledger"), (7, 3, "Orders"), (8, 3, "Orders"), (1, 4, "Left"))
-"""Which workbook uses which source, by the name that the source has on its site; the second connection is removed, and the last."""
+"""Which workbook uses which source, by the source's name on its site; the second and the last are removed."""
 FOREVER = 2001
 """A request whose time is infinity: Python has none."""
 
