@@ -80,6 +80,9 @@ FAMILIES = {
     "tableau_asset_users": ("gauge", ASSET),
     "tableau_asset_next_use_timestamp_seconds": ("gauge", ASSET),
     "tableau_asset_bytes": ("gauge", ASSET),
+    "tableau_unused_assets": ("gauge", ("site", "project", "asset_type", "days")),
+    "tableau_unused_asset_bytes": ("gauge", ("site", "project", "asset_type", "days")),
+    "tableau_unused_refresh_seconds_per_week": ("gauge", ("site", "project")),
     # What we add.
     "tableau_asset_usual_bytes": ("gauge", ASSET),
     "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),

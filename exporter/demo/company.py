@@ -10,6 +10,7 @@ from exporter.demo.audit_log import audit_log
 from exporter.demo.content import content
 from exporter.demo.draft import AssetDraft, Draft, Scale
 from exporter.demo.governance import CANARY_SECRET, governance
+from exporter.demo.opening import content_usage, views_stats
 from exporter.demo.refreshing import refreshing
 from exporter.demo.rows import Row, copy
 from exporter.demo.users import add_users
@@ -77,15 +78,15 @@ def _belongs(table: str, row: Row, hidden: set[tuple[str, object]]) -> bool:
 
 
 TAGS = ("no-sla", "finance", "certified", 'Q3 "final"', "emoji 🏷️")
-DEVICES = ("desktop", "tablet", "phone")
 
 
 def extras(draft: Draft) -> None:
     """Fill the remaining tables; users and content must exist."""
     for site in draft.tables["sites"]:
         _tags(draft, site["id"])
-        _statistics(draft, site["id"])
+        views_stats(draft, site["id"])
         _custom_views(draft, site["id"])
+    content_usage(draft)
     _secrets(draft)
     for row in disks.past(draft.now):
         draft.add("historical_disk_usage", row)
@@ -109,15 +110,6 @@ def _tags(draft: Draft, site_id: object) -> None:
                     "site_id": site_id,
                 },
             )
-
-
-def _statistics(draft: Draft, site_id: object) -> None:
-    users = draft.of_site("users", site_id)[2:]
-    for view in draft.of_site("views", site_id):
-        for user in draft.random.sample(users, min(3, len(users))):
-            seen = {"user_id": user["id"], "view_id": view["id"], "site_id": site_id, "time": draft.ago(0, 90)}
-            count = int(draft.random.paretovariate(1))
-            draft.add("views_stats", {**seen, "nviews": count, "device_type": draft.random.choice(DEVICES)})
 
 
 def _custom_views(draft: Draft, site_id: object) -> None:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from exporter.demo import request_shapes
 from exporter.demo.company import Company
+from exporter.demo.opening import unopened
 from exporter.demo.request_shapes import Shape
 from exporter.demo.rows import Row
 
@@ -38,7 +39,7 @@ class Visits:
     def __init__(self, company: Company, random: Random) -> None:
         self._random = random
         self._sites = {row["id"]: str(row["url_namespace"]) for row in company.tables["sites"]}
-        gone = {row["id"] for row in company.tables["workbooks"] if row["is_deleted"]}
+        gone = {row["id"] for row in company.tables["workbooks"] if row["is_deleted"]} | unopened(company.assets).keys()
         views = [row for row in company.tables["views"] if row["workbook_id"] not in gone]
         # The first two seats of a site belong to the system and to the guest account: no user has them.
         seats = [row for row in company.tables["users"] if row["system_user_id"] not in {1, 2}]

@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 from exporter.collector import Collector
 from exporter.collectors import requests_collector
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
+from exporter.collectors.unused.metrics import UNUSED
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
 from exporter.pagedata.query_results import ASSET_SIZES, ASSET_USAGE, HistoryAnswer, HourlyUsage, PageAnswers
 from exporter.pagedata.undelivered import UNDELIVERED, UndeliveredList
+from exporter.pagedata.unused import UnusedContent
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 
@@ -160,6 +162,7 @@ class PageData:
     monthly_users: Mapping[AssetKey, int] = field(default_factory=dict)
     """How many users opened each asset within 30 days, as far as it is known."""
     sizes: Sizes = field(default_factory=Sizes)
+    unused: UnusedContent | None = None
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
         """Return the last refreshes of an asset and the time of the query; of the source that has most of them."""
@@ -213,12 +216,17 @@ class PageDataBuilder:
             timezone,
             self._of_history(ASSET_USAGE, _monthly_users, {}),
             self._of_history(ASSET_SIZES, Sizes.of, Sizes()),
+            unused=self._unused() if UNUSED in enabled else None,
         )
 
     def _of_history(self, name: str, make: Callable[[pa.Table], Made], unknown: Made) -> Made:
         """Return an answer about the assets of all sources."""
         answer = max(self._answers.of(name).values(), key=lambda one: one.queried_at, default=None)
         return unknown if answer is None else self._cached(name, answer, lambda: make(answer.rows))
+
+    def _unused(self) -> UnusedContent | None:
+        answer = next(iter(self._answers.of(UNUSED).values()), None)
+        return None if answer is None else self._cached(UNUSED, answer, partial(UnusedContent.of, answer))
 
     def _content(self, page: str) -> Content | None:
         answer = next(iter(self._answers.of(page).values()), None)

@@ -1,12 +1,12 @@
 """Reads the repository in one session: states, tables of events, and the sites and users behind their ids."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from exporter.collector import Collector, Events, Fold, StateKey, columns_of
+from exporter.collector import Collector, Events, Fold, State, StateKey, columns_of
 from exporter.collectors import counts_people
 from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.history.aggregation import Lookups
@@ -19,6 +19,7 @@ from exporter.poller.view_reader import LOOK_BACK, read_view
 from exporter.repository.session import Session
 
 SOURCE = "repository"
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -74,7 +75,7 @@ class RepositoryReader:
         self._stopping = stopping
         self._ids: IdMaps | None = None
         self._source_at: datetime | None = None
-        self._read_before: set[StateKey] = set()
+        self._read_at: dict[StateKey, datetime] = {}
 
     @property
     def ids(self) -> IdMaps:
@@ -113,7 +114,7 @@ class RepositoryReader:
         """Read the states that are due, and the names in them. Raises SourceUnreachable when the source goes away."""
         for name, collector in self._collectors.items():
             for index, state in enumerate(collector.states):
-                if state.every == "exact" and not exact and (name, index) in self._read_before:
+                if not self._is_due((name, index), state, exact=exact):
                     continue
                 try:
                     with result.runs.timed(name) as run:
@@ -125,8 +126,18 @@ class RepositoryReader:
                 except SourceError as error:
                     self._check_rights(session, error)
                     continue  # recorded by the run; the other states may still be read
-                self._read_before.add((name, index))
+                self._read_at[name, index] = self._clock()
         self._update_ids(result)
+
+    def read_again(self, keys: Iterable[StateKey]) -> None:
+        """Read some states with the next exact poll: their rows could not be stored."""
+        self._read_at |= dict.fromkeys(keys, NEVER)
+
+    def _is_due(self, key: StateKey, state: State, *, exact: bool) -> bool:
+        read_at = self._read_at.get(key)
+        if state.every == "poll" or read_at is None:
+            return True
+        return exact and not timedelta(0) <= self._clock() - read_at < timedelta(seconds=state.seconds)
 
     def _private(self, rows: pa.Table, row: type) -> pa.Table:
         return apply_privacy(rows, columns_of(row), self._history.privacy, self._history.pseudonyms)

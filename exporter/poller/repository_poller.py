@@ -99,6 +99,8 @@ class RepositoryPoller:
             self._publisher.source_down(failure, now)
             result.runs.fail_all([name for name, each in self._collectors.items() if each.from_repository], error)
         unwritten = (self._store(result, now, exact=exact) or result.unwritten) if prepared else None
+        if unwritten or not prepared:
+            self._reader.read_again(result.states)
         if unwritten:
             self._incidents.failed(unwritten)
             error = str(unwritten)

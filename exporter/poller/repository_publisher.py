@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC
-from typing import Literal
 
 import pyarrow as pa
 import structlog
 
-from exporter.collector import Context, StateKey
+from exporter.collector import Context, State, StateKey
 from exporter.collectors import requests_collector
 from exporter.errors import SourceError
 from exporter.exposition.history_metrics import MODES
@@ -77,7 +76,7 @@ class RepositoryPublisher:
         for key, merged in self._context.merged_states.items():
             if key not in result.states:
                 continue
-            lifetime = self._lifetime(self._context.state(key).every, now)
+            lifetime = self._lifetime(self._context.state(key), now)
             with result.runs.timed(key[0]):
                 merged.put(SOURCE, {"": SourceRows(result.states[key], now, lifetime)}, now, ids.sites)
             self._store.set_state(f"{key[0]}/{key[1]}", merged)
@@ -147,8 +146,8 @@ class RepositoryPublisher:
                     merged.learn(SOURCE, learned.get(key), now)
                     continue
                 state = self._context.state(key)
-                blocks = state.expose(rows, Context(ids.sites, self._context.sla, learned.get(key)))
-                lifetime = self._lifetime(state.every, now)
+                blocks = state.expose(rows, Context(ids.sites, self._context.sla, learned.get(key), now=now))
+                lifetime = self._lifetime(state, now)
                 self._store.set_state(f"{key[0]}/{key[1]}", TimedBlocks(tuple(blocks), now, lifetime))
 
     def _publish_from_requests(self, ids: IdMaps, now: float, runs: Runs) -> None:
@@ -168,11 +167,16 @@ class RepositoryPublisher:
                     seen = self._context.history.totals.seen
                     derived.rows = len(seen.people)
                     blocks = tuple(collector.expose_last_seen(seen, ids.present_sites, {}))
-                    self._store.set_state(name, TimedBlocks(blocks, now, self._lifetime("poll", now)))
+                    self._store.set_state(name, TimedBlocks(blocks, now, self._lifetime(None, now)))
 
-    def _lifetime(self, every: Literal["poll", "exact"], started_at: float) -> float:
-        """Return for how long the rows of a poll are published: its successor takes as long to read as it did."""
-        return self._lifetimes[every] + max(self._context.clock() - started_at, 0.0)
+    def _lifetime(self, state: State | None, started_at: float) -> float:
+        """Return for how long the rows of a poll are published: its successor takes as long to read as it did.
+
+        ``state`` is None for what every poll reads.
+        """
+        lifetime = self._lifetimes[state.every if state else "poll"]
+        seldom = STALE_AFTER_INTERVALS * state.seconds if state else 0.0
+        return max(lifetime, seldom) + max(self._context.clock() - started_at, 0.0)
 
     def _log(self, statuses: Iterable[CollectorStatus]) -> None:
         """Log the collectors that fail by themselves, and their recovery: a line for each error.

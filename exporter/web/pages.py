@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from exporter.pagedata.builder import PageData
 from exporter.status import Status
-from exporter.web import asset_list, asset_page, asset_query, event_list, undelivered, usage
+from exporter.web import asset_list, asset_page, asset_query, event_list, undelivered, unused, usage
 from exporter.web.concurrency import Busy, ConcurrencyLimit, busy, has_left
 from exporter.web.downloads import download, refusal
 from exporter.web.query_params import Parameters, WrongParameter
@@ -147,6 +147,9 @@ class PageRoutes:
         if parameters.choice("of", usage.FILES, "hours") == "hours":
             rows = usage.hours_rows(pages.usage, asked) if pages.usage else iter(())
             return download("usage", form, usage.HOURS_HEAD, rows)
+        if asked.is_of_unused:
+            unopened = unused.file_rows(pages.unused, asked.of_content, asked.site) if pages.unused else iter(())
+            return download("unused", form, unused.HEAD, unopened)
         content = asked.content(pages)
         listed = usage.content_rows(pages, content, asked) if content else iter(())
         return download("content", form, usage.CONTENT_HEAD, listed)

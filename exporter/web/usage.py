@@ -1,4 +1,4 @@
-"""The usage page: requests and active users by the hour, and which workbooks are opened most, or not at all."""
+"""The usage page: requests and active users by the hour, and which content is opened most, or not at all."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from exporter.pagedata.builder import Content, Counts, Numbers, PageData
 from exporter.pagedata.query_results import HOUR_SECONDS, HourlyUsage
 from exporter.status import Status
 from exporter.tabular import Cell
+from exporter.web import unused
 from exporter.web.asset_list import known
 from exporter.web.charts import hourly
 from exporter.web.downloads import at
 from exporter.web.query_params import Paging, Parameters, WrongParameter, address
-from exporter.web.templating import minute
 
 PATH, CSV_PATH, JSON_PATH = "/usage", "/usage.csv", "/usage.json"
 PARAMETERS = ("site", "days", "list", "page")
@@ -24,8 +24,7 @@ DAYS = ("1", "2", "8")
 LISTS = {
     "most": "Most opened workbooks",
     "views": "Most opened views",
-    "unused30": "Workbooks not opened for 30 days",
-    "unused90": "Workbooks not opened for 90 days",
+    **unused.LISTS,
 }
 FILES = ("hours", "content")
 ROWS = 50
@@ -57,13 +56,7 @@ class Asked:
     @property
     def is_of_unused(self) -> bool:
         """Whether a list of unused content is requested."""
-        return self.unused_days > 0
-
-    @property
-    def unused_days(self) -> int:
-        """For how many days it was not used, 0 for the lists of used content."""
-        days = self.of_content.removeprefix("unused")
-        return int(days) if days != self.of_content else 0
+        return self.of_content in unused.LISTS
 
     def content(self, pages: PageData) -> Content | None:
         """Return the content of the list, None where its use is unknown."""
@@ -71,7 +64,7 @@ class Asked:
 
     def why_no_content(self, pages: PageData) -> str:
         """Return why the list is missing although requests are known; empty where it is there."""
-        return why_no_content(pages, self._listed(pages), self.unused_days)
+        return why_no_content(pages, self._listed(pages))
 
     def _listed(self, pages: PageData) -> Content | None:
         return pages.views if self.of_content == "views" else pages.content
@@ -108,7 +101,9 @@ class Opened:
 def sites_of(pages: PageData) -> list[str]:
     """Return the sites that can be chosen."""
     found = set(pages.usage.requests) if pages.usage else set()
-    return sorted(found | set(pages.content.site if pages.content else ()) - {""}, key=str.casefold)
+    for content in (pages.content, pages.unused):
+        found |= set(content.site if content else ())
+    return sorted(found - {""}, key=str.casefold)
 
 
 def hours_of(use: HourlyUsage, asked: Asked) -> Hours:
@@ -123,18 +118,10 @@ def hours_of(use: HourlyUsage, asked: Asked) -> Hours:
 
 
 def places_of(content: Content, asked: Asked) -> npt.NDArray[np.int64]:
-    """Return the workbooks of a list: the most opened, or those not opened, the longest unopened first."""
+    """Return the workbooks or views of a list, the most opened first."""
     of_site = np.array([not asked.site or site == asked.site for site in content.site], dtype=np.bool_)
-    names = content.name.numbers
-    if not asked.is_of_unused:
-        rows = np.flatnonzero(of_site & (content.loads[30] > 0))
-        key = -content.loads[30][rows].astype(np.float64)
-    else:
-        days = asked.unused_days
-        old = ~(content.created_at > content.queried_at - days * DAY_SECONDS)
-        rows = np.flatnonzero(of_site & (content.loads[days] == 0) & old)
-        key = np.nan_to_num(content.last_day[rows], nan=-np.inf)
-    order: npt.NDArray[np.int64] = np.lexsort((names[rows], key))
+    rows = np.flatnonzero(of_site & (content.loads[30] > 0))
+    order: npt.NDArray[np.int64] = np.lexsort((content.name.numbers[rows], -content.loads[30][rows]))
     return rows[order]
 
 
@@ -146,7 +133,8 @@ def is_late(pages: PageData, now: float) -> bool:
 
 def shown(pages: PageData, asked: Asked, page: int, status: Status) -> Mapping[str, Any]:
     """Return the template values of the page. Raises WrongParameter."""
-    pairs, content = asked.pairs(), asked.content(pages)
+    pairs, content = asked.pairs(), None if asked.is_of_unused else asked.content(pages)
+    sources = [source.name for source in status.sources]
     values: dict[str, Any] = {
         "asked": asked,
         "sites": sites_of(pages),
@@ -155,7 +143,7 @@ def shown(pages: PageData, asked: Asked, page: int, status: Status) -> Mapping[s
         "active": _active(pages, asked.site, status.now),
         "use": pages.usage,
         "is_late": is_late(pages, status.now),
-        "no_requests": why_no_requests(pages, [source.name for source in status.sources]),
+        "no_requests": why_no_requests(pages, sources),
         "no_content": asked.why_no_content(pages),
         "content": content,
         "hours_csv": address(CSV_PATH, pairs, {"list": None, "of": "hours"}),
@@ -164,11 +152,14 @@ def shown(pages: PageData, asked: Asked, page: int, status: Status) -> Mapping[s
         "content_json": address(JSON_PATH, pairs, {"days": None, "of": "content"}),
         "with_": lambda **changes: address(PATH, pairs, changes),
         "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
-        "paging": Paging(0, ROWS, page) if content is None else None,
     }
     if pages.usage is not None:
         values |= _charts(hours_of(pages.usage, asked))
-    if content is not None:
+    if asked.is_of_unused:
+        values |= unused.listed(pages, asked.of_content, asked.site, page, sources)
+    elif content is None:
+        values["paging"] = Paging(0, ROWS, page)
+    else:
         places = places_of(content, asked)
         paging = Paging(len(places), ROWS, page)
         values["paging"] = paging
@@ -251,7 +242,6 @@ def _content_row(opened: Opened, project: str, owner: str) -> Sequence[Cell]:
     )
 
 
-DAY_SECONDS = 86_400.0
 NO_REQUESTS_SOURCE = (
     "Requests are read from the repository of Tableau Server and from the Activity Log of Tableau Cloud, and neither is"
     " configured: there is no data on requests, active users and opened content."
@@ -274,7 +264,7 @@ def why_no_requests(pages: PageData, sources: Container[str]) -> str:
     return ""
 
 
-def why_no_content(pages: PageData, listed: Content | None, unused_days: int) -> str:
+def why_no_content(pages: PageData, listed: Content | None) -> str:
     """Return why a list of content is missing although requests are known, empty if it is there."""
     if "workbooks" not in pages.enabled:
         return (
@@ -283,20 +273,4 @@ def why_no_content(pages: PageData, listed: Content | None, unused_days: int) ->
         )
     if listed is None:
         return NOT_ASKED
-    known = known_from(pages, unused_days)
-    if known is None:
-        return "No opened view has been seen yet, so it is unknown what was not opened."
-    if known > listed.queried_at:
-        return (
-            f"What was not opened for {unused_days} days is known from {minute(known)[:10]} on: opens are counted"
-            f" since {minute(known - unused_days * DAY_SECONDS)[:10]} only."
-        )
     return ""
-
-
-def known_from(pages: PageData, unused_days: int) -> float | None:
-    """Return from when on a list is complete (Unix seconds), None if that is unknown."""
-    if not unused_days:
-        return 0.0
-    since = None if pages.usage is None else pages.usage.loads_since
-    return None if since is None else since + unused_days * DAY_SECONDS

@@ -29,6 +29,7 @@ def test_every_module_is_a_collector_of_its_name() -> None:
         "logins",
         "processes",
         "subscriptions",
+        "unused",
         "users",
         "view_totals",
         "views",

@@ -27,7 +27,7 @@ FEW = {
 }
 FEW |= {"asset_type", "site_role", "alertmanager", "version", "python", "duckdb", "job_type", "job", "state"}
 # As many as are configured; nodes of a cluster, and closed sets of words.
-FEW |= {"format", "destination", "node", "status", "state"}
+FEW |= {"format", "destination", "node", "status", "state", "days"}
 # One asset, chosen; four kinds of exports, named; agents, as many as there are.
 BOUNDED = re.compile(r"topk\(|asset_id=\"\$asset_id\"|action=~\"exportcrosstab\|sheetimage\|viewData\|vud\"")
 

@@ -10,6 +10,8 @@ from exporter.collectors.content.workbooks import View, Workbook
 from exporter.collectors.data_alerts import DataAlertRecipient
 from exporter.collectors.events import EventType
 from exporter.collectors.subscriptions import Subscription
+from exporter.collectors.unused.metrics import UNUSED
+from exporter.collectors.unused.rows import OpenedContent
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
 from exporter.pagedata.builder import ASSETS, EVENTS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
@@ -22,7 +24,7 @@ from tests.web.page_fixtures import EVERYTHING, estate_and_blocks, refreshes, so
 
 
 def test_states_are_where_they_are_looked_for() -> None:
-    """The answers that pages are made of are those of assets, events, workbooks and views."""
+    """The answers that pages are made of are those of assets, events, unused content, workbooks and views."""
     found = discover()
     states = [state for collector in found.values() for state in collector.states if state.history.page]
     assert {(state.history.page, state.row) for state in states} == {
@@ -32,6 +34,7 @@ def test_states_are_where_they_are_looked_for() -> None:
         (VIEWS, View),
         (UNDELIVERED, Subscription),
         (UNDELIVERED, DataAlertRecipient),
+        (UNUSED, OpenedContent),
     }
     assert all(state.history.page_sql for state in states)
     assert enabled_pages(found) == EVERYTHING

@@ -9,7 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.recipe_history import DAY, IN_BIN, LEAVER, PROJECTS, REMOVED, SITES, USERS, WORKBOOKS, Recorded, Row
+from tests.support.recipe_history import (
+    DAY,
+    IN_BIN,
+    LEAVER,
+    PROJECTS,
+    REMOVED,
+    SITES,
+    SOURCES,
+    USERS,
+    USES,
+    WORKBOOKS,
+    YOUNG,
+    Recorded,
+    Row,
+)
 
 Rows = list[tuple[Any, ...]]
 Key = Callable[[tuple[Any, ...]], Any]
@@ -149,6 +163,30 @@ def _unused_workbooks(recorded: Recorded) -> Rows:
         for id_, (site, name, url, owner, _) in WORKBOOKS.items()
         if id_ not in {IN_BIN, REMOVED} and (site, url) not in opened
     ]
+
+
+@counts("content to delete", greatest(6))
+def _to_delete(recorded: Recorded) -> Rows:
+    loads: dict[int, datetime] = {}
+    books = {(site, url): id_ for id_, (site, _, url, *_) in WORKBOOKS.items() if id_ not in {IN_BIN, REMOVED}}
+    for row in recent(recorded, 9999, action=RENDERED):
+        book = books.get((row["site_id"], row["workbook"]))
+        if book:
+            loads[book] = max(row["created_at"], loads.get(book, row["created_at"]))
+    found: Rows = []
+    for book in books.values():
+        site, name, _, owner, project = WORKBOOKS[book]
+        place = (SITES[site].upper(), "workbook", f"book-{book}", name, PROJECTS[project][1], USERS[owner][3])
+        if book != YOUNG:
+            found.append((*place, 1000 * book, loads.get(book)))
+    for source, (site, name, project) in SOURCES.items():
+        # The second connection was removed, and the last.
+        present = [use for number, use in enumerate(USES, 1) if number not in {2, len(USES)}]
+        books_on = [book for book, used, _ in present if used == source]
+        last = max((loads[book] for book in books_on if book in loads), default=None)
+        where = (SITES[site].upper(), "datasource", f"luid-{source}", name, PROJECTS[project][1])
+        found.append((*where, None, 100 * source, last))
+    return [row for row in found if row[-1] is None or row[-1] <= recorded.now - 90 * DAY]
 
 
 @counts("slowest views", greatest(5))

@@ -68,11 +68,11 @@ WORKBOOKS = {
     9: (2, "Costs", "Costs", 22, 3),
 }
 """Site, name, repository_url, owner and project; Plans is in two projects, Sales on two sites."""
-IN_BIN, REMOVED, LEAVER = 4, 5, 15
+IN_BIN, REMOVED, YOUNG, LEAVER = 4, 5, 9, 15
 SHEETS = ("Map", "Table")
-SOURCES = {1: (1, "Orders", 1), 2: (1, "Ledger", 2), 3: (2, "Orders", 3)}
-USES = ((1, 1, "Orders"), (2, 1, "Orders"), (3, 2, "Ledger"), (7, 3, "Orders"), (8, 3, "Orders"))
-"""Which workbook uses which source, by the name that the source has on its site; the second connection is removed."""
+SOURCES = {1: (1, "Orders", 1), 2: (1, "Ledger", 2), 3: (2, "Orders", 3), 4: (1, "Left", 1)}
+USES = ((1, 1, "Orders"), (2, 1, "Orders"), (3, 2, "Ledger"), (7, 3, "Orders"), (8, 3, "Orders"), (1, 4, "Left"))
+"""Which workbook uses which source, by the source's name on its site; the second and the last are removed."""
 FOREVER = 2001
 """A request whose time is infinity: Python has none."""
 
@@ -113,6 +113,7 @@ def record(path: Path) -> Recorded:
             {"source": "workbooks", "id": REMOVED, "day": (now - 9 * DAY).date()},
             {"source": "users", "id": LEAVER, "day": (now - 9 * DAY).date()},
             {"source": "data_connections", "id": 2, "day": (now - 9 * DAY).date()},
+            {"source": "data_connections", "id": len(USES), "day": (now - 9 * DAY).date()},
         ],
     }
     with duckdb.connect(str(path)) as connection:
@@ -169,7 +170,8 @@ def _names(now: datetime) -> dict[str, list[dict[str, Any]]]:
             "owner_id": owner,
             "project_id": project,
         }
-        | {"is_deleted": id_ == IN_BIN, "is_latest": True}
+        | {"is_deleted": id_ == IN_BIN, "is_latest": True, "luid": f"book-{id_}", "size": 1000 * id_}
+        | {"created_at": now - (20 if id_ == YOUNG else 400) * DAY}
         for id_, (site, name, url, owner, project) in WORKBOOKS.items()
     ]
     former = {**books[1], "day": (now - 300 * DAY).date(), "name": "Expenses", "project_id": 1, "is_latest": False}
@@ -192,7 +194,7 @@ def _names(now: datetime) -> dict[str, list[dict[str, Any]]]:
         ],
         "datasources": [
             {**day, "id": id_, "site_id": site, "name": name, "repository_url": name, "project_id": project}
-            | {"luid": f"luid-{id_}", "published": True}
+            | {"luid": f"luid-{id_}", "published": True, "size": 100 * id_, "created_at": now - 300 * DAY}
             for id_, (site, name, project) in SOURCES.items()
         ],
         "data_connections": [

@@ -15,6 +15,7 @@ from exporter.collectors.active_users import active
 from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.collectors.assets.usage import USAGE
+from exporter.collectors.unused.metrics import UNUSED
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.builder import ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
@@ -24,7 +25,7 @@ from exporter.status import FiringAlert
 from tests.web.fake_endpoint import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
-EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, VIEWS, WORKBOOKS, UNDELIVERED})
+EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, UNDELIVERED, UNUSED, VIEWS, WORKBOOKS})
 HOURS = 8 * 24
 
 
@@ -153,6 +154,9 @@ def some_pages(
         )
         failed = HistoryAnswer(undelivered(text), NOW, {1: text("default")})
         answers.set("subscriptions", UNDELIVERED, "repository", failed)
+        answers.set(
+            "unused", UNUSED, "repository", HistoryAnswer(unopened(rows), NOW, {1: text("default"), 2: text("hr")})
+        )
         answers.set_usage(
             usage_of(requests(), users_by_hour(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400)
         )
@@ -206,6 +210,29 @@ def workbooks(rows: pa.Table) -> pa.Table:
         "created_at": pa.timestamp("us"),
     }
     schema |= {f"loads_{days}d": pa.int64() for days in (7, 30, 90)} | {"last_day": pa.date32()}
+    return pa.Table.from_pylist(found, schema=pa.schema(schema))
+
+
+def unopened(rows: pa.Table) -> pa.Table:
+    """Return the history's answer about the last openings: of each asset ten days earlier, of the last none."""
+    names = ("asset_type", "asset_id", "asset_name", "project", "content_owner")
+    assets = list(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+    found = [
+        {
+            "site_id": 1 + number % 2,
+            **dict(zip(names, asset, strict=True)),
+            "created_at": AT - timedelta(days=700),
+            "opened_at": None if number == len(assets) - 1 else AT - timedelta(days=10 * number + 1),
+            "known_since": AT - timedelta(days=400),
+            "bytes": None if number == 3 else 1_000_000 * number,
+            "refresh_seconds_per_week": 600.0 * number,
+            "suspend_after_days": 30 if asset[0] == "workbook" and number < 5 else None,
+        }
+        for number, asset in enumerate(assets)
+    ]
+    instants = dict.fromkeys(("created_at", "opened_at", "known_since"), pa.timestamp("us"))
+    schema = {"site_id": pa.int64(), **dict.fromkeys(names, pa.string()), **instants, "bytes": pa.int64()}
+    schema |= {"refresh_seconds_per_week": pa.float64(), "suspend_after_days": pa.int64()}
     return pa.Table.from_pylist(found, schema=pa.schema(schema))
 
 

@@ -126,6 +126,21 @@ def test_used(visitor: Visitor, names: Sequence[str], what: str) -> None:
 
 
 @pytest.mark.attack("markup")
+def test_unused(visitor: Visitor, names: Sequence[str]) -> None:
+    """As names of unused content, its project and its owner, all are text."""
+    paths = [f"/usage?list=unused30&page={page + 1}" for page in range(COUNT // 50)]
+    plain = [harmless(name, number) for number, name in enumerate(names)]
+    bad, good = parsed(visitor, pages_of(names), paths), parsed(visitor, pages_of(plain), paths)
+    rendered = [name for page in bad for name in page["rows"] if not name.startswith("2026-")]
+    # Three were opened within 30 days; the data source has the name of the first.
+    assert sorted(rendered) == sorted([names[0], *names[3:]])
+    for cell, first in (("projects", 4), ("owners", 5)):
+        assert set(names[first:]) <= {text for page in bad for text in page[cell]}
+    for one, other in zip(bad, good, strict=True):
+        assert one["structure"] == other["structure"]
+
+
+@pytest.mark.attack("markup")
 def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[str]) -> None:
     """Opened for real, typed into the search and sent back, they run nothing, and no policy had to forbid it."""
     endpoint.pages_shown = pages_of(names)

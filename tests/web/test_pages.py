@@ -186,15 +186,13 @@ def test_hours_as_a_file() -> None:
 
 
 def test_content_as_a_file() -> None:
-    """Each list of content is a file: the most opened first, the longest unopened first."""
+    """Each list of opened content is a file: the most opened first."""
     most = _rows(ask(APP, "GET", "/usage.csv?of=content").body)
     assert [row["name"] for row in most][:2] == ["Sales", "Costs"]
     page = ask(APP, "GET", "/usage").body.decode()
     for row in most[:2]:
         assert f'data-label="Project">{row["project"]}</td>' in page
         assert f'data-label="Owner">{row["content_owner"]}</td>' in page
-    unused = _rows(ask(APP, "GET", "/usage.csv?of=content&list=unused30").body)
-    assert [row["name"] for row in unused] == ["Unheard"]
     assert _rows(ask(APP, "GET", "/usage.csv?of=content&list=views").body) == most
 
 

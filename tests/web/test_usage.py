@@ -13,7 +13,7 @@ from exporter.web.application import application
 from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status, ask
 from tests.web.page_fixtures import EVERYTHING, some_pages
 
-LISTS = ["most", "views", "unused30", "unused90"]
+LISTS = ["most", "views"]
 NO_REQUESTS_SOURCE = "Requests are read from the repository of Tableau Server and from the Activity Log"
 DAY = 86_400.0
 
@@ -41,8 +41,8 @@ def known_for(days: float) -> PageData:
 
 
 @pytest.mark.parametrize("of_content", LISTS)
-def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
-    """Where requests are not archived, no content is listed, neither opened nor unused: one sentence reports it."""
+def test_nothing_is_listed_where_nothing_is_watched(of_content: str) -> None:
+    """Where requests are not archived, no opened content is listed: one sentence reports it."""
     pages = some_pages(watched=EVERYTHING - {"requests"})
     page = rendered(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
@@ -72,46 +72,7 @@ def test_on_tableau_cloud() -> None:
     assert rendered(pages, "/usage.csv?of=hours", ["activity_log"]).count("\r\n") > 1
 
 
-@pytest.mark.parametrize(
-    ("days", "asked", "line"),
-    [
-        (
-            7.0,
-            90,
-            "What was not opened for 90 days is known from 2026-10-18 on: opens are counted since 2026-07-20",
-        ),
-        (29.9, 30, "What was not opened for 30 days is known from 2026-07-27 on"),
-        (31.0, 90, "What was not opened for 90 days is known from"),
-    ],
-)
-def test_unused_for_longer_than_anything_is_known(days: float, asked: int, line: str) -> None:
-    """Before so many days of openings are known no content is called unused for them: a sentence names the date."""
-    pages = known_for(days)
-    page = rendered(pages, f"/usage?list=unused{asked}")
-    (notice,) = notices(page)
-    assert notice.startswith(line)
-    assert "Table of content" not in page
-    assert rendered(pages, f"/usage.csv?of=content&list=unused{asked}").count("\r\n") == 1
-
-
-def test_unused_as_soon_as_it_is_known() -> None:
-    """Once openings are known for 30 days, the list of 30 days is rendered; opened content always is."""
-    assert notices(rendered(known_for(30), "/usage?list=unused30")) == []
-    assert rendered(known_for(30), "/usage.csv?of=content&list=unused30").count("\r\n") == 2
-    assert notices(rendered(known_for(0), "/usage")) == []
-    assert "Table of content" in rendered(known_for(0), "/usage?list=views")
-
-
-def test_no_opening_was_ever_seen() -> None:
-    """Where the begin of known openings is unknown, no content is called unused."""
-    pages = some_pages()
-    assert pages.usage is not None
-    pages = replace(pages, usage=replace(pages.usage, loads_since=None))
-    assert notices(rendered(pages, "/usage?list=unused30"))[0].startswith("No opened view has been seen yet")
-    assert rendered(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
-
-
-@pytest.mark.parametrize(("of_content", "missing"), [("most", "content"), ("unused30", "content"), ("views", "views")])
+@pytest.mark.parametrize(("of_content", "missing"), [("most", "content"), ("views", "views")])
 def test_the_history_was_not_asked(of_content: str, missing: str) -> None:
     """Where there is no answer of the history, a sentence reports it; the list of the other answer is rendered."""
     lacking: dict[str, Any] = {missing: None}
