@@ -61,7 +61,8 @@ class Cleaner:
         with registered(self._connection, arriving=rows.select(names)):
             cleaned = self._connection.sql(f"SELECT {made} FROM (SELECT *, {marks} FROM arriving)").to_arrow_table()
         for name in names:
-            rows = rows.set_column(rows.column_names.index(name), name, cleaned.column(name))
+            place = rows.column_names.index(name)
+            rows = rows.set_column(place, name, cleaned.column(name))
         return rows
 
     def _cleaned(self, rows: pa.Table) -> pa.Table:

@@ -39,7 +39,7 @@ def _fail() -> NoReturn:
 def _poll_until(parameters: Mapping[str, str | int], path: Path, last: int) -> None:
     """Poll in a process that ends at the n-th statement."""
     duckdb.connect = failing_at(duckdb.connect, last, _crash)
-    PollerHarness(parameters, path).polled()
+    PollerHarness(parameters, path, tables=False).polled()
 
 
 def _crash_at_statements(source: Source, path: Path, tally: Tally, step: int) -> int:
@@ -67,7 +67,7 @@ def _crash_at_statements(source: Source, path: Path, tally: Tally, step: int) ->
 
 
 def _is_complete(source: Source, path: Path) -> None:
-    harness = PollerHarness(source.readonly, path)
+    harness = PollerHarness(source.readonly, path, tables=False)
     harness.polled(exact=True)
     there = {number for (number,) in source.run("SELECT id FROM http_requests")}
     assert {*harness.ids(), *harness.open_ids()} == there
@@ -81,7 +81,7 @@ def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, tally: 
     path = tmp_path / "history.duckdb"
     source.requests(1, 4)
     # The tables are made in a transaction before that of the rows.
-    PollerHarness(source.readonly, path).polled()
+    PollerHarness(source.readonly, path, tables=False).polled()
     assert _crash_at_statements(source, path, tally, 1) > 20
     _is_complete(source, path)
 
@@ -99,7 +99,7 @@ def test_a_crash_while_the_history_is_created(source: Source, tmp_path: Path, ta
 @pytest.mark.fault(39)
 def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failing statement voids its transaction; the poll reports it, and the next one archives everything once."""
-    harness = PollerHarness(source.readonly, tmp_path / "history.duckdb")
+    harness = PollerHarness(source.readonly, tmp_path / "history.duckdb", tables=False)
     connect = duckdb.connect
     failures, succeeded = 0, False
     while not succeeded:

@@ -92,7 +92,9 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
     for run in range(times(1, 9)):
         path = disk.folder / str(run) / "history.duckdb"
         path.parent.mkdir()
-        harness = PollerHarness(source.readonly, path, limits=Limits(memory=place.memory, free_bytes=0))
+        harness = PollerHarness(
+            source.readonly, path, limits=Limits(memory=place.memory, free_bytes=0), tables=place.known
+        )
         source.requests(1, 2000)
         if place.known:
             harness.polled()
@@ -134,7 +136,7 @@ def _failed(harness: PollerHarness) -> set[str]:
 
 def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
     """With room for the log alone the rows are archived: the next checkpoint moves them into the file."""
-    harness = PollerHarness(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
+    harness = PollerHarness(source.readonly, disk.folder / "history.duckdb", limits=ROOMY, tables=False)
     log = disk.folder / "history.duckdb.wal"
     source.requests(1, 2000)
     harness.polled()
@@ -156,7 +158,7 @@ def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
 
 def _crash(parameters: Mapping[str, str | int], path: Path) -> None:
     with Source(parameters) as source:
-        harness = PollerHarness(source.readonly, path, limits=ROOMY)
+        harness = PollerHarness(source.readonly, path, limits=ROOMY, tables=False)
         harness.polled()
         harness.file._keep_for = float("inf")
         wide(source)
@@ -169,7 +171,7 @@ def test_a_crash_and_then_no_room(memory: str, source: Source, disk: Disk) -> No
     source.requests(1, 2000)
     path = disk.folder / "history.duckdb"
     assert ended(_crash, source.parameters, path) == ENDED
-    harness = PollerHarness(source.readonly, path, limits=Limits(memory=memory, free_bytes=0))
+    harness = PollerHarness(source.readonly, path, limits=Limits(memory=memory, free_bytes=0), tables=False)
     disk.leave(3_000_000)
     assert "nothing is archived until there is more room" in _failed(harness).pop()
     assert not list(disk.folder.glob("*.damaged-*"))

@@ -108,7 +108,7 @@ def _poll(parameters: Mapping[str, str | int], path: Path, has_read: Path, *, by
         return rows
 
     Session.copy_some = telling  # type: ignore[assignment, method-assign]
-    PollerHarness(parameters, path).polled(exact=True)
+    PollerHarness(parameters, path, tables=False).polled(exact=True)
 
 
 @pytest.mark.slow
@@ -121,13 +121,13 @@ def test_killed(name: str, by_ranges: bool, source: Source, tmp_path: Path, tall
     chance = random.Random(f"{name}/{by_ranges}")
     kills = attempts = 0
     path, archived = tmp_path / "history.duckdb", set[int]()
-    harness = PollerHarness(source.readonly, path)
+    harness = PollerHarness(source.readonly, path, tables=False)
     while kills < times(2, 42):
         attempts += 1
         assert attempts < 1000, "the process is too quick to be killed"
         if attempts % KILLS_EACH == 0:
             path, archived = tmp_path / f"{attempts}.duckdb", set[int]()
-            harness = PollerHarness(source.readonly, path)
+            harness = PollerHarness(source.readonly, path, tables=False)
         _write(source, attempts, by_ranges=by_ranges)
         killed = 0
         for _ in range(chance.choice((1, 1, 2))):

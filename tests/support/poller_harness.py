@@ -64,7 +64,7 @@ def prepared() -> bytes:
 class PollerHarness:
     """One history with its poller; time stands still unless ``now`` is moved.
 
-    Unless ``new_file`` is false a history that is not there begins with its tables made.
+    Unless ``tables`` is false a history that does not exist begins with its tables made.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class PollerHarness:
         limits: Limits | None = None,
         privacy: Privacy | None = None,
         collectors: Sequence[str] = COLLECTORS,
-        new_file: bool = True,
+        tables: bool = True,
     ) -> None:
         self.now = NOW
-        if new_file and not path.exists() and path.parent.is_dir():
+        if tables and not path.exists() and path.parent.is_dir():
             path.write_bytes(prepared())
             path.chmod(0o640)
         self.collectors = collectors

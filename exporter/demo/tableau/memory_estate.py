@@ -23,7 +23,7 @@ class Rows:
 
     def __init__(self, company: Company) -> None:
         self.tables: dict[str, dict[object, Row]] = {
-            table: {row["id"]: dict(row) for row in rows} for table, rows in company.tables.items()
+            table: {row["id"]: dict(row) for row in rows if "id" in row} for table, rows in company.tables.items()
         }
 
     def insert(self, table: str, row: Mapping[str, object]) -> int:
