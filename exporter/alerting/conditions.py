@@ -3,7 +3,7 @@
 Labels are those of Prometheus' alerts, so that Alertmanager deduplicates the two.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -272,17 +272,23 @@ def bridge_silent(view: MetricSnapshot) -> RuleResult:
 def subscription_failing(view: MetricSnapshot) -> RuleResult:
     """Find projects with a subscription that failed several times in a row."""
     failures = view.samples(SUBSCRIPTION_FAILURES_IN_A_ROW)
-    return RuleResult({pairs: count for pairs, count in failures if count >= SUBSCRIPTION_FAILURES})
+    failing = {pairs: count for pairs, count in failures if count >= SUBSCRIPTION_FAILURES}
+    return RuleResult(failing, _unread(view, "subscriptions"))
 
 
 def subscription_suspended(view: MetricSnapshot) -> RuleResult:
     """Find projects with suspended subscriptions."""
-    return RuleResult(_in_state(view, SUBSCRIPTIONS, "suspended"))
+    return RuleResult(_in_state(view, SUBSCRIPTIONS, "suspended"), _unread(view, "subscriptions"))
 
 
 def data_alert_suspended(view: MetricSnapshot) -> RuleResult:
     """Find projects with data alerts that Tableau suspended."""
-    return RuleResult(_in_state(view, DATA_ALERTS, "suspended"))
+    return RuleResult(_in_state(view, DATA_ALERTS, "suspended"), _unread(view, "data_alerts"))
+
+
+def _unread(view: MetricSnapshot, collector: str) -> Callable[[Mapping[str, str]], bool]:
+    """Return that nothing is known where a collector fails: its last samples are too old to be published."""
+    return always if view.value(families.COLLECTOR_SUCCESS, collector=collector) == 0 else never
 
 
 def _in_state(view: MetricSnapshot, family: Family, state: str) -> dict[Pairs, float]:

@@ -14,6 +14,8 @@ from exporter.demo.rows import Row, Written
 # How often a refresh fails that has been well so far, and one that has been failing.
 MISHAP = 0.05
 RELAPSE = 0.8
+# The size of an extract differs a little from one refresh to the next.
+RESIZED = (0.98, 1.02)
 
 
 @dataclass
@@ -25,7 +27,9 @@ class Run:
     started_at: datetime
     completed_at: datetime
     started: bool = False
-    fixed: bool = False
+    succeeds: bool = False
+    share: float = 1.0
+    """The size that it leaves, as a share of the usual one."""
 
 
 class Backgrounder:
@@ -38,12 +42,13 @@ class Backgrounder:
         tasks = [dict(row) for row in company.tables["tasks"] if row["id"] in self._content]
         self._tasks = [task for task in tasks if task["state"] == ACTIVE]
         tables = ("workbooks", "datasources", "flows")
-        luids = {(table, row["id"]): str(row["luid"]) for table in tables for row in company.tables[table]}
-        # By the LUID of its content, each task that does not do its work: it fails, or was suspended or switched off.
+        rows = {(table, row["id"]): row for table in tables for row in company.tables[table]}
+        self._sizes = {key: int(str(row["size"])) for key, row in rows.items()}
+        self._extracts = {_content_of_extract(row): int(str(row["id"])) for row in company.tables["extracts"]}
+        self._by_luid = {str(rows[self._content[task["id"]]]["luid"]): task for task in tasks}
+        # The tasks that do not do their work: they fail, or were suspended or switched off.
         self._broken = {
-            luids[self._content[task["id"]]]: task
-            for task in tasks
-            if task["consecutive_failure_count"] or task["state"] != ACTIVE
+            luid for luid, task in self._by_luid.items() if task["consecutive_failure_count"] or task["state"] != ACTIVE
         }
         self._runs: list[Run] = []
         self._next = {number: cadence.following(company.now) for number, cadence in enumerate(CADENCES, 1)}
@@ -62,11 +67,19 @@ class Backgrounder:
 
     def fix(self, tables: Written, luid: str, now: datetime) -> None:
         """Fix a broken refresh: it is run at once, and succeeds."""
-        task = self._broken[luid]
+        self.refresh(tables, luid, now)
+
+    def refresh(self, tables: Written, luid: str, now: datetime, share: float = 1.0) -> None:
+        """Refresh content at once, and successfully; ``share`` of its usual size is left."""
+        task = self._by_luid[luid]
         run = next((run for run in self._runs if run.task is task), None) or self._queue(tables, task, now)
-        run.fixed = True
+        run.succeeds, run.share = True, share
         run.started_at = min(run.started_at, now + timedelta(seconds=1))
         run.completed_at = min(run.completed_at, now + timedelta(seconds=3))
+
+    def set_apart(self, luid: str) -> None:
+        """Refresh content only where ``refresh`` is called for it."""
+        self._tasks.remove(self._by_luid[luid])
 
     def _queue(self, tables: Written, task: Row, now: datetime) -> Run:
         work = "increment" if task["type"] == "IncrementExtractTask" else self._content[task["id"]][0]
@@ -113,7 +126,7 @@ class Backgrounder:
 
     def _end(self, tables: Written, run: Run) -> None:
         failures = int(str(run.task["consecutive_failure_count"]))
-        failed = not run.fixed and self._random.random() < (RELAPSE if failures else MISHAP)
+        failed = not run.succeeds and self._random.random() < (RELAPSE if failures else MISHAP)
         job = {
             "completed_at": run.completed_at,
             "updated_at": run.completed_at,
@@ -125,7 +138,7 @@ class Backgrounder:
         if not failed:
             change["last_success_completed_at"] = run.completed_at
             self._refresh(tables, run)
-            if run.fixed:
+            if run.succeeds:
                 self._resume(run.task, change)
         elif failures + 1 >= PATIENCE:
             change["state"] = SUSPENDED
@@ -135,19 +148,27 @@ class Backgrounder:
         tables.update("background_jobs", run.job, job)
 
     def _resume(self, task: Row, change: Row) -> None:
-        change["state"] = ACTIVE
-        if task not in self._tasks:
+        if task["state"] != ACTIVE and task not in self._tasks:
             self._tasks.append(task)
+        change["state"] = ACTIVE
 
     def _refresh(self, tables: Written, run: Run) -> None:
         table, key = self._content[run.task["id"]]
         column = "extracts_refreshed_at"
         if run.task["type"] == "IncrementExtractTask":
             column = "extracts_incremented_at"
-        tables.update(table, int(str(key)), {column: run.completed_at})
+        size = int(self._sizes[table, key] * run.share * self._random.uniform(*RESIZED))
+        tables.update(table, int(str(key)), {column: run.completed_at, "size": size})
+        if (extract := self._extracts.get((table, key))) is not None:
+            tables.update("extracts", extract, {"size": size})
 
     def _schedule(self, tables: Written, now: datetime) -> None:
         for number, cadence in enumerate(CADENCES, 1):
             if self._next[number] <= now:
                 self._next[number] = cadence.following(now)
                 tables.update("schedules", number, {"run_next_at": self._next[number]})
+
+
+def _content_of_extract(row: Row) -> tuple[str, object]:
+    is_of_book = row["workbook_id"] is not None
+    return ("workbooks", row["workbook_id"]) if is_of_book else ("datasources", row["datasource_id"])

@@ -13,6 +13,7 @@ from exporter.demo import disks, rows
 from exporter.demo.audit_log import event
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
+from exporter.demo.incidents import Incidents
 from exporter.demo.rows import RepositoryTables, Row
 from exporter.demo.users import SITES
 from exporter.demo.visits import Visits
@@ -59,6 +60,7 @@ class LiveTraffic:
         self._clock = clock
         self._visits = Visits(company, random)
         self._backgrounder = Backgrounder(company, random)
+        self._incidents: Incidents | None = None
         self._audited = Random(1)
         # Both heaps are ordered by instant; the counter keeps rows of the same instant from being compared.
         self._planned: list[tuple[datetime, int, Row]] = []
@@ -115,6 +117,8 @@ class LiveTraffic:
         if self._chance(since, now, 1 / SECONDS_PER_REFRESH):
             self._backgrounder.queue(tables, now)
         self._record_disks(tables, now)
+        self._incidents = self._incidents or Incidents(self._company, self._backgrounder, now)
+        self._incidents.step(tables, now)
         while self._fixing:
             self._backgrounder.fix(tables, self._fixing[0], now)
             self._fixing.popleft()

@@ -1,11 +1,13 @@
 """Schedules, and the thirty days in which their tasks made the content fresh, or failed to."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from exporter.demo import jobs
 from exporter.demo.cadence import CADENCES, DAILY, HOURLY, WEEKLY, Cadence
 from exporter.demo.draft import AssetDraft, Draft
 from exporter.demo.jobs import CANCELLED, DISABLED, FAILURE, SUCCESS, SUSPENDED, WORK
+from exporter.demo.opening import unopened
 from exporter.demo.rows import Row
 
 DAYS = 30
@@ -13,6 +15,8 @@ DAYS = 30
 PATIENCE = 5
 
 SCHEDULED = {"healthy", "mixed", "incremental", "failing", "suspended", "disabled"}
+# The size of the extract that is large enough for conclusions.
+RESIZED_BYTES = 80_000_000
 # Extracts that were refreshed once, long ago.
 FORGOTTEN = {"unscheduled", "deleted", "archived", "private"}
 
@@ -21,6 +25,7 @@ def refreshing(draft: Draft) -> None:
     """Fill schedules, tasks, background_jobs, flow_runs with their specs, most_recent_refreshes; date the extracts."""
     for cadence in CADENCES:
         _schedule(draft, cadence)
+    _enlarge(draft)
     queue: list[Row] = []
     for asset in draft.assets:
         if asset.kind in SCHEDULED:
@@ -33,6 +38,21 @@ def refreshing(draft: Draft) -> None:
         draft.add("background_jobs", job)
     jobs.flow_run_specs(draft)
     jobs.flow_runs(draft)
+
+
+def resized(assets: Sequence[AssetDraft]) -> Row:
+    """Return the workbook whose extract is refreshed every few seconds on the living server, and changes its size."""
+    gone = unopened(assets)
+    books = (asset.row for asset in assets if asset.table == "workbooks" and asset.kind == "healthy")
+    return next(row for row in books if row["id"] not in gone)
+
+
+def _enlarge(draft: Draft) -> None:
+    workbook = resized(draft.assets)
+    workbook["size"] = RESIZED_BYTES
+    for row in draft.tables["extracts"]:
+        if row["workbook_id"] == workbook["id"]:
+            row["size"] = RESIZED_BYTES
 
 
 def _schedule(draft: Draft, cadence: Cadence) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from exporter.demo.company import Company
+from exporter.demo.habits import habits, openings
 from exporter.demo.rows import Row, copy
 from exporter.demo.users import SITES
 from exporter.demo.visits import Visits
@@ -32,10 +33,14 @@ def past(
     The last of them are still under way at ``until``: they have no ``completed_at`` and no ``status``.
     """
     random = Random(seed)
-    visits = Visits(company, random)
+    visits = Visits(company, random, {habit.workbook for habit in habits(company)})
+    since = until - timedelta(days=days)
+    by_habit = _by_habit(company, since, until, seed)
     waiting: list[Row] = []
     number = 0
-    for begin, end in _hours(until - timedelta(days=days), until):
+    for begin, end in _hours(since, until):
+        while by_habit and by_habit[-1][0] < end:
+            waiting += by_habit.pop()[1]
         for position in range(len(SITES)):
             expected = requests_per_day / REQUESTS_PER_VISIT * busyness(begin, position) * ((end - begin) / HOUR)
             for _ in range(int(expected + random.random())):
@@ -49,6 +54,14 @@ def past(
         for number, row in enumerate(waiting[:due], number + 1):  # noqa: B020 - counted on from hour to hour
             yield _as_of(until, {"id": number, **row})
         del waiting[:due]
+
+
+def _by_habit(company: Company, since: datetime, until: datetime, seed: int) -> list[tuple[datetime, list[Row]]]:
+    """Return the visits that are made by habit, the last first."""
+    random = Random(seed + 1)
+    visits = Visits(company, random)
+    opened = openings(company, since, until, random)
+    return [(at, visits.opening(site, at, view, user)) for at, site, view, user in reversed(opened)]
 
 
 def busyness(at: datetime, position: int) -> float:

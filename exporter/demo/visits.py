@@ -1,7 +1,7 @@
 """What one person does on the server in one go: a visit, as the rows that it leaves in http_requests."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Generic, TypeVar
@@ -34,13 +34,13 @@ class Draw(Generic[Item]):
 
 
 class Visits:
-    """An endless supply of visits to a company's sites."""
+    """An endless supply of visits to a company's sites; some workbooks (ids) are ``avoided``."""
 
-    def __init__(self, company: Company, random: Random) -> None:
+    def __init__(self, company: Company, random: Random, avoided: Collection[object] = ()) -> None:
         self._random = random
         self._sites = {row["id"]: str(row["url_namespace"]) for row in company.tables["sites"]}
         gone = {row["id"] for row in company.tables["workbooks"] if row["is_deleted"]} | unopened(company.assets).keys()
-        views = [row for row in company.tables["views"] if row["workbook_id"] not in gone]
+        views = [row for row in company.tables["views"] if row["workbook_id"] not in {*gone, *avoided}]
         # The first two seats of a site belong to the system and to the guest account: no user has them.
         seats = [row for row in company.tables["users"] if row["system_user_id"] not in {1, 2}]
         sources = [row for row in company.tables["datasources"] if row["connectable"]]
@@ -58,11 +58,17 @@ class Visits:
 
     def visit(self, site: object, begin: datetime) -> list[Row]:
         """Make one visit to a site; rows are in the order in which they began, without ids."""
+        return self._rows(self._plan(), begin, self._words(site, self._views[site]()), self._visitor(site))
+
+    def opening(self, site: object, begin: datetime, view: str, user: object) -> list[Row]:
+        """Have a user of a site open a view (its repository_url), and do nothing else; rows as above."""
+        shapes = [self._openings(), *request_shapes.LOADING]
+        return self._rows(shapes, begin, self._words(site, view), {**self._visitor(site), "user_id": user})
+
+    def _rows(self, shapes: Sequence[Shape], begin: datetime, words: dict[str, str], visitor: Row) -> list[Row]:
         at = begin
-        words = self._words(site)
-        visitor = self._visitor(site)
         rows = []
-        for shape in self._plan():
+        for shape in shapes:
             row = self._request(shape, at, words, visitor)
             rows.append(row)
             at += timedelta(seconds=self._random.expovariate(1 / 25) + 0.05)
@@ -74,9 +80,9 @@ class Visits:
         count = min(int(self._random.expovariate(1 / 4)), 40)
         return [self._openings(), *request_shapes.LOADING, *(self._interactions() for _ in range(count))]
 
-    def _words(self, site: object) -> dict[str, str]:
+    def _words(self, site: object, view: object) -> dict[str, str]:
         namespace = self._sites[site]
-        workbook, _, sheet = str(self._views[site]()).partition("/sheets/")
+        workbook, _, sheet = str(view).partition("/sheets/")
         return {
             "t": f"/t/{namespace}" if namespace else "",
             "hash": f"/#/site/{namespace}" if namespace else "/#",

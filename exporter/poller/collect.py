@@ -129,9 +129,9 @@ class RepositoryReader:
                 self._read_at[name, index] = self._clock()
         self._update_ids(result)
 
-    def read_again(self, keys: Iterable[StateKey]) -> None:
-        """Read some states with the next exact poll: their rows could not be stored."""
-        self._read_at |= dict.fromkeys(keys, NEVER)
+    def read_again(self, keys: Iterable[StateKey] | None = None) -> None:
+        """Read some states, or all, with the next exact poll, however seldom: they could not be read, or not stored."""
+        self._read_at |= dict.fromkeys(self._read_at if keys is None else keys, NEVER)
 
     def _is_due(self, key: StateKey, state: State, *, exact: bool) -> bool:
         read_at = self._read_at.get(key)

@@ -97,6 +97,7 @@ class RepositoryPoller:
         except SourceError as failure:
             error = str(failure)
             self._publisher.source_down(failure, now)
+            self._reader.read_again()
             result.runs.fail_all([name for name, each in self._collectors.items() if each.from_repository], error)
         unwritten = (self._store(result, now, exact=exact) or result.unwritten) if prepared else None
         if unwritten or not prepared:

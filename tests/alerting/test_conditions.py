@@ -235,6 +235,16 @@ def test_subscriptions_and_data_alerts_are_found_by_project() -> None:
     assert conditions.data_alert_suspended(view).firing_series == {of["B"]: 2.0}
 
 
+@pytest.mark.parametrize(("success", "unknown"), [(0, True), (1, False), (None, False)])
+def test_subscriptions_that_could_not_be_read_are_unknown(success: int | None, *, unknown: bool) -> None:
+    """An alert about a project does not end while its collector fails; it does where the collector is disabled."""
+    names = ("subscriptions", "data_alerts")
+    blocks = [single(families.COLLECTOR_SUCCESS, success, collector=name) for name in names if success is not None]
+    view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
+    found = (conditions.subscription_failing, conditions.subscription_suspended, conditions.data_alert_suspended)
+    assert [find(view).unknown({}) for find in found] == [unknown] * 3
+
+
 def of_asset(hours: float, **known: float) -> MetricSnapshot:
     """Return a view of one asset whose SLAs are 12 and 24 hours."""
     labels = [["default"], ["Finance"], ["workbook"], ["luid-1"], ["Month End"]]

@@ -6,13 +6,19 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
 
+from exporter.collectors.assets.sizes import MIN_REFRESHES
+from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
-from exporter.demo.simulation import Simulation
+from exporter.demo.refreshing import resized
+from exporter.demo.rows import RepositoryTables
+from exporter.demo.simulation import Simulation, utc_now
 from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
@@ -31,6 +37,8 @@ NAME, VALUE = next(iter(TOKENS.items()))
 # What the simulated company has at any hour.
 ALWAYS = {
     ("TableauAssetStale", "critical"),
+    ("TableauAssetStaleBeforeUse", "critical"),
+    ("TableauAssetShrank", "warning"),
     ("TableauAssetRefreshSuspended", "warning"),
     ("TableauAssetRefreshFailing", "warning"),
     ("TableauCollectorColumnMissing", "info"),
@@ -109,12 +117,27 @@ class ScrapedAgent:
         return {(rule["name"], rule["labels"]["severity"]) for rule in self.rules() if rule.get("alerts")}
 
 
+def shrink(simulation: Simulation, agent: Agent) -> None:
+    """Refresh an extract until its usual size is known, and once more: a tenth of it is left."""
+    backgrounder = Backgrounder(simulation.company, Random(1))
+    luid = str(resized(simulation.company.assets)["luid"])
+    shares = [*[1.0] * MIN_REFRESHES, 0.1]
+    with connect(simulation.admin()) as connection:
+        tables = RepositoryTables(connection, VERSION)
+        for number, share in enumerate(shares):
+            # Refreshes within a minute are one.
+            now = utc_now() - timedelta(minutes=2 * (len(shares) - number))
+            backgrounder.refresh(tables, luid, now, share)
+            backgrounder.work(tables, now + timedelta(minutes=1))
+            agent.polled_somehow(2)
+
+
 @pytest.fixture(scope="module")
 def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScrapedAgent]:
     """An agent on all of a company's sources, scraped by a Prometheus with the shipped rules."""
     folder = tmp_path_factory.mktemp("alerts")
     simulation = Simulation(
-        postgres=postgres18, database="alerts", version=VERSION, scale=SMALL, days=2, requests_per_day=300
+        postgres=postgres18, database="alerts", version=VERSION, scale=SMALL, days=30, requests_per_day=100
     )
     rest = {"REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
     rest["REST__SYSTEM_INFO"] = "true"
@@ -133,6 +156,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
         agent.polled(2)
         agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
         text = CONFIGURATION.format(rules=RULES, authority=authority, target=agent.url.removeprefix("https://"))
+        shrink(simulation, agent)
         yield ScrapedAgent(agent, stack.enter_context(run_prometheus(folder, text)))
 
 

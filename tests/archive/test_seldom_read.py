@@ -51,6 +51,19 @@ def test_it_is_read_once_an_hour(source: Source, seldom: PollerHarness) -> None:
     assert unused(seldom) is None
 
 
+@pytest.mark.parametrize("lost", ["data_connections", "ALL TABLES IN SCHEMA public"], ids=["alone", "all"])
+def test_what_could_not_be_read_is_read_again(source: Source, seldom: PollerHarness, lost: str) -> None:
+    """With the next exact read, not an hour later, whether it failed alone or the whole poll did."""
+    seldom.polled()
+    seldom.now += READ_SECONDS if lost == "data_connections" else 1
+    source.run(f"REVOKE SELECT ON {lost} FROM readonly")
+    seldom.poll(exact=True)
+    assert "unused" in seldom.errors()
+    source.run(f"GRANT SELECT ON {lost} TO readonly")
+    seldom.now += 1
+    seldom.polled(exact=True)
+
+
 def test_rows_that_could_not_be_stored_are_read_again(seldom: PollerHarness) -> None:
     """With the next exact read, not an hour later: the history has not answered about them."""
     with held(seldom.file.path):

@@ -81,8 +81,8 @@ USERS = _gauge(
 )
 NEXT_USE = _gauge(
     "next_use_timestamp_seconds",
-    "Usual next opening of the asset, of a data source its workbooks: the median of the weekday's openings in the last"
-    " 8 weeks, in the site's time zone; from the history every hour, absent without a habit.",
+    "Usual next opening of the asset, of a data source its workbooks: the median of the first opening of days like it"
+    " in the last 8 weeks, in the site's time zone; from the history every hour, absent without a habit.",
     "history: workbook_opens; repository: sites",
 )
 BYTES = _gauge(

@@ -7,6 +7,7 @@ from random import Random
 
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
+from exporter.demo.incidents import Incidents
 from exporter.demo.live_traffic import SECONDS_PER_REFRESH
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
@@ -47,6 +48,7 @@ class LiveCompany:
         self._clock = clock
         self._backgrounder = Backgrounder(company, random)
         self._last = clock()
+        self._incidents = Incidents(company, self._backgrounder, self._last)
         self._first_job = len(company.tables["background_jobs"]) + 1
         self._facts: Facts | None = None
         self._lock = threading.Lock()
@@ -86,5 +88,6 @@ class LiveCompany:
             at = min(at + PAUSE, now)
             if self._random.random() < PAUSE.total_seconds() / SECONDS_PER_REFRESH:
                 self._backgrounder.queue(self._rows, at)
+            self._incidents.step(self._rows, at)
             self._backgrounder.work(self._rows, at)
         self._last = now
