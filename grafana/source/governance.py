@@ -1,7 +1,4 @@
-"""Governance: deliveries that fail, licences, tokens and owners.
-
-A row for each subject, in the order of ``DASHBOARD``; further subjects (events, unused content) are further rows.
-"""
+"""Governance: subscriptions and data alerts that fail, the audit log, and unused content: a row for each subject."""
 
 from grafana.source.dashboard import Dashboard, Row
 from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
@@ -9,6 +6,8 @@ from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, 
 NO_SUBSCRIPTIONS = "No subscriptions, or no repository"
 NO_DATA_ALERTS = "No data alerts, or no repository"
 NO_FAILURES = "No failing subscriptions"
+NO_EVENTS = "No events, or no repository and no Admin Insights"
+NO_UNUSED = "No repository, or openings are not known for so long"
 
 
 def in_state(family: str, state: str) -> str:
@@ -139,10 +138,127 @@ DATA_ALERTS = Row(
     ),
 )
 
+EVENTS = Row(
+    "Audit log",
+    (
+        timeseries(
+            "Events by type",
+            """
+                Events of the audit log each hour, by type of action: access, create, delete, publish and others. From
+                Admin Insights, where there is no repository, they come once a day.
+            """,
+            "none",
+            (Line("topk(10, sum by (action_type) (increase(tableau_events_total{@site}[1h])))", "{{action_type}}"),),
+            no_value=NO_EVENTS,
+            width=10,
+        ),
+        table(
+            "Most frequent events",
+            """
+                The 50 most frequent events within the dashboard's time range. The page Events of the agent lists each
+                event, with its user where the web server has users.
+            """,
+            (
+                Label("site", "Site", 130),
+                Label("action_type", "Type", 120),
+                Label("event", "Event"),
+                Value(
+                    """
+                        topk(50, sum by (site, action_type, event) (increase(tableau_events_total{@site}[$__range])))
+                    """,
+                    "Events",
+                    "short",
+                    decimals=0,
+                    width=90,
+                ),
+            ),
+            sort_by="Events",
+            no_value=NO_EVENTS,
+            width=14,
+        ),
+    ),
+)
+
+UNUSED = Row(
+    "Unused content",
+    (
+        timeseries(
+            "Unused content",
+            """
+                Workbooks, published data sources and flows that nobody opened for 30, 90 and 365 days: each line
+                contains the next one. A data source is used when a workbook on it is.
+            """,
+            "none",
+            (Line("sum by (days) (tableau_unused_assets{@site})", "{{days}} days"),),
+            no_value=NO_UNUSED,
+            width=8,
+        ),
+        timeseries(
+            "Size of unused content",
+            "Size of the content that nobody opened for 30, 90 and 365 days: each line contains the next one.",
+            "bytes",
+            (Line("sum by (days) (tableau_unused_asset_bytes{@site})", "{{days}} days"),),
+            no_value=NO_UNUSED,
+            width=8,
+        ),
+        stat(
+            "Refreshes of unused content",
+            """
+                Backgrounder time each week of the refreshes of content that nobody opened for 30 days, the mean of the
+                last four weeks. No value before the history has the jobs of a week.
+            """,
+            "s",
+            "sum(tableau_unused_refresh_seconds_per_week{@site})",
+            no_value="Jobs of less than a week, or no repository",
+            width=8,
+        ),
+        table(
+            "Unused content by project",
+            """
+                The 50 projects with the most content that nobody opened for 90 days, its size, and the backgrounder
+                time each week of what nobody opened for 30 days. The page Usage of the agent lists the content.
+            """,
+            (
+                Label("site", "Site", 130),
+                Label("project", "Project"),
+                Value(
+                    'topk(50, sum by (site, project) (tableau_unused_assets{@site,days="90"}) > 0)',
+                    "Unused for 90 days",
+                    "none",
+                    width=150,
+                ),
+                Value(
+                    """
+                        sum by (site, project) (tableau_unused_asset_bytes{@site,days="90"})
+                        and on (site, project)
+                        topk(50, sum by (site, project) (tableau_unused_assets{@site,days="90"}) > 0)
+                    """,
+                    "Size",
+                    "bytes",
+                    width=110,
+                ),
+                Value(
+                    """
+                        sum by (site, project) (tableau_unused_refresh_seconds_per_week{@site})
+                        and on (site, project)
+                        topk(50, sum by (site, project) (tableau_unused_assets{@site,days="90"}) > 0)
+                    """,
+                    "Refreshes each week",
+                    "s",
+                    width=160,
+                ),
+            ),
+            sort_by="Unused for 90 days",
+            no_value="No unused content, or no repository",
+            width=24,
+        ),
+    ),
+)
+
 DASHBOARD = Dashboard(
     "governance",
     "Governance",
-    "Subscriptions and data alerts that fail, licences, tokens, and content of unlicensed owners.",
-    (SUBSCRIPTIONS, DATA_ALERTS),
+    "Subscriptions and data alerts that fail, the audit log, and content that nobody opens.",
+    (SUBSCRIPTIONS, DATA_ALERTS, EVENTS, UNUSED),
     since="now-24h",
 )

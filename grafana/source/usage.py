@@ -19,7 +19,6 @@ from grafana.source.queries import error_rate
 NO_VIEWS = "No views loaded, or collectors.views is off in the agent's configuration"
 NO_INSIGHTS = "rest.admin_insights is off in the agent's configuration (Tableau Cloud only)"
 NO_TOTALS = "No REST API, or collectors.view_totals is off in the agent's configuration"
-NO_UNUSED = "No repository, or openings are not known for so long"
 EXPORTS = 'action=~"exportcrosstab|sheetimage|viewData|vud"'
 SLOW = ((None, "text"), (5, "orange"), (10, "red"))
 FAILING = ((None, "text"), (0.05, "orange"), (0.25, "red"))
@@ -442,86 +441,10 @@ INSIGHTS = Row(
     ),
 )
 
-UNUSED = Row(
-    "Unused content",
-    (
-        timeseries(
-            "Unused content",
-            """
-                Workbooks, published data sources and flows that nobody opened for 30, 90 and 365 days: each line
-                contains the next one. A data source is used when a workbook on it is.
-            """,
-            "none",
-            (Line("sum by (days) (tableau_unused_assets{@site})", "{{days}} days"),),
-            no_value=NO_UNUSED,
-            width=8,
-        ),
-        timeseries(
-            "Size of unused content",
-            "Size of the content that nobody opened for 30, 90 and 365 days: each line contains the next one.",
-            "bytes",
-            (Line("sum by (days) (tableau_unused_asset_bytes{@site})", "{{days}} days"),),
-            no_value=NO_UNUSED,
-            width=8,
-        ),
-        stat(
-            "Refreshes of unused content",
-            """
-                Backgrounder time each week of the refreshes of content that nobody opened for 30 days, the mean of the
-                last four weeks. No value before the history has the jobs of a week.
-            """,
-            "s",
-            "sum(tableau_unused_refresh_seconds_per_week{@site})",
-            no_value="Jobs of less than a week, or no repository",
-            width=8,
-        ),
-        table(
-            "Unused content by project",
-            """
-                The 50 projects with the most content that nobody opened for 90 days, its size, and the backgrounder
-                time each week of what nobody opened for 30 days. The page Usage of the agent lists the content.
-            """,
-            (
-                Label("site", "Site", 130),
-                Label("project", "Project"),
-                Value(
-                    'topk(50, sum by (site, project) (tableau_unused_assets{@site,days="90"}) > 0)',
-                    "Unused for 90 days",
-                    "none",
-                    width=150,
-                ),
-                Value(
-                    """
-                        sum by (site, project) (tableau_unused_asset_bytes{@site,days="90"})
-                        and on (site, project)
-                        topk(50, sum by (site, project) (tableau_unused_assets{@site,days="90"}) > 0)
-                    """,
-                    "Size",
-                    "bytes",
-                    width=110,
-                ),
-                Value(
-                    """
-                        sum by (site, project) (tableau_unused_refresh_seconds_per_week{@site})
-                        and on (site, project)
-                        topk(50, sum by (site, project) (tableau_unused_assets{@site,days="90"}) > 0)
-                    """,
-                    "Refreshes each week",
-                    "s",
-                    width=160,
-                ),
-            ),
-            sort_by="Unused for 90 days",
-            no_value="No unused content, or no repository",
-            width=24,
-        ),
-    ),
-)
-
 DASHBOARD = Dashboard(
     "usage",
     "Usage",
     "Requests, active users, view load time and errors, compared with a week ago.",
-    (NOW, TRENDS, SITES, PROBLEMS, VIEWS, UNUSED, INSIGHTS),
+    (NOW, TRENDS, SITES, PROBLEMS, VIEWS, INSIGHTS),
     since="now-24h",
 )

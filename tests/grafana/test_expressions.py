@@ -91,4 +91,4 @@ def test_lines_are_few(board: str) -> None:
     for panel in panels(board):
         if panel["type"] == "timeseries":
             rendered = {label for query in EVERY if query.panel is panel for label in query.rendered()}
-            assert rendered <= FEW - {"site", "job_type"} | {"asset_name", "action", "path"}
+            assert rendered <= FEW - {"site", "job_type"} | {"asset_name", "action", "action_type", "path"}
