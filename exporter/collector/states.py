@@ -69,7 +69,7 @@ class StateHistory:
     page: str | None = None
     """The name of the web page that shows the answer to ``page_sql``."""
     page_sql: str | None = None
-    """A query for the page; ``$now`` is the instant."""
+    """A query for the page; ``$now`` is the instant, where it has that."""
     page_seconds: float = 0.0
     """How long that answer is reused: an expensive query runs seldom."""
     learn_usage: LearnUsage | None = None

@@ -76,8 +76,12 @@ class PageQueries:
         if history.page is None or history.page_sql is None or not due.at(now):
             return
         sql = history.page_sql
+        # DuckDB refuses a parameter that a statement does not have.
+        with_now = "$now" in sql
         answer = self._query(
-            history.page, now, lambda transaction: transaction.query(sql, rows, now=naive(transaction.now))
+            history.page,
+            now,
+            lambda transaction: transaction.query(sql, rows, **({"now": naive(transaction.now)} if with_now else {})),
         )
         if answer is not None:
             due.done_at = now

@@ -1,7 +1,9 @@
 """The pages of a whole agent, compared with its metrics, its file and its repository."""
 
 import csv
+import html
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,7 +97,26 @@ def test_detail_has_the_refreshes_of_the_archive(agent: Agent) -> None:
 
 def test_every_page_answers(agent: Agent) -> None:
     """Every page exists with its content type."""
-    for path in ("/", "/assets", "/usage", "/usage?list=views", "/usage?list=unused90"):
+    for path in ("/", "/assets", "/events", "/undelivered", "/usage", "/usage?list=views", "/usage?list=unused90"):
         answer = httpx.get(agent.url + path)
         assert answer.status_code == 200
         assert "</html>" in answer.text
+
+
+def test_undelivered_are_those_of_the_repository(agent: Agent, repository: Simulation) -> None:
+    """The page has each subscription that fails or is suspended, with its failures, and no name of a user."""
+    reported = ask(
+        repository,
+        """
+        SELECT subject, consecutive_failure_count FROM subscriptions AS s JOIN tasks ON tasks.obj_id = s.id
+        WHERE obj_type = 'Subscription' AND (consecutive_failure_count > 0 OR tasks.state = 1)
+        """,
+    )
+    page = httpx.get(f"{agent.url}/undelivered").text
+    of_subscription = (
+        r'rowheader">([^<]+)</th>\n<td role="cell" data-label="Kind">subscription<(?:.*\n)*?.*"figure">(\d+)<'
+    )
+    found = re.findall(of_subscription, page)
+    assert sorted((html.unescape(name), int(failures)) for name, failures in found) == sorted(reported)
+    assert len(reported) == 2
+    assert "Recipient" not in page

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.collector import Collector, State, StateHistory
+from exporter.collector import Collector, State, StateHistory, StateKey, columns_of
 from exporter.collectors import discover
 from exporter.collectors.assets.metrics import BYTES, USERS, USUAL_BYTES
 from exporter.collectors.assets.rows import ARROW_SCHEMA
@@ -71,6 +71,30 @@ def queried(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) ->
     store = StateStore(["repository"], version="0", library="0", started_at=NOW)
     context = PollContext(history, collectors, store, lambda: NOW)
     return QueriedHistory(PageQueries("repository", context), history, context.answers)
+
+
+PAGES = {
+    f"{name}/{index}": (name, index)
+    for name, collector in discover().items()
+    for index, state in enumerate(collector.states)
+    if state.history.page
+}
+
+
+@pytest.mark.parametrize("key", PAGES.values(), ids=PAGES)
+def test_the_query_of_each_page_is_answered(tmp_path: Path, key: StateKey) -> None:
+    """DuckDB accepts the query that a collector declares for a page, and answers it for no rows."""
+    collectors = discover()
+    history = History(HistoryFile(tmp_path / "history.duckdb"), collectors, Privacy())
+    history.prepare(instant(NOW))
+    store = StateStore(["repository"], version="0", library="0", started_at=NOW)
+    context = PollContext(history, collectors, store, lambda: NOW)
+    state = collectors[key[0]].states[key[1]]
+    schema = pa.schema([(column.name, column.type.arrow) for column in columns_of(state.row)])
+    with capture_logs() as logs:
+        PageQueries("repository", context).run({key: schema.empty_table()}, {}, NOW)
+    assert logs == []
+    assert context.answers.of(str(state.history.page))["repository"].queried_at == NOW
 
 
 def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
