@@ -28,7 +28,7 @@ TO_INSTALL = "apt-get install --no-install-recommends prometheus prometheus-aler
 # Debian's Prometheus has the older of its two user interfaces.
 ALERT_PAGES = ("/alerts", "/classic/alerts")
 SCRAPED = "/api/v1/query?query=up%7Bjob%3D%22tableau%22%7D"
-STALE = "TableauAssetStale"
+STALE = {"TableauAssetStale", "TableauAssetStaleBeforeUse"}
 
 
 class Alerting:
@@ -43,7 +43,7 @@ class Alerting:
         self._folder = folder
         self._ended = ended
         self._fix = fix
-        self._fixed: object = None
+        self._fixed: dict[str, str] = {}
         self._receiver = WebhookReceiver()
         self._notices = Notices()
         self._pace = Pace(time.monotonic)
@@ -90,18 +90,17 @@ class Alerting:
         for alert, receivers in self._notices.new(self._receiver.arrived()):
             fixes = self._fixes(alert)
             # The one that is fixed is always printed, firing and resolved.
-            if self._pace.allows() or alert.labels.get("asset_id", "") == self._fixed:
+            if self._pace.allows() or alert.labels.get("asset_id", "") in self._fixed.values():
                 yield line(alert, receivers)
             if fixes:
                 yield "(the refresh of this asset is fixed now: it succeeds in some seconds)"
 
     def _fixes(self, alert: NoticedAlert) -> bool:
-        """Fix the refresh of the first stale asset whose refresh is broken."""
-        stale = alert.status == FIRING and alert.labels.get("alertname") == STALE
-        asset = alert.labels.get("asset_id")
-        if self._fixed is not None or not stale or not self._fix(str(asset)):
+        """Fix the refresh of an asset of each alert on stale data: of the first whose refresh is broken."""
+        name, asset = str(alert.labels.get("alertname")), str(alert.labels.get("asset_id"))
+        if alert.status != FIRING or name not in STALE or name in self._fixed or not self._fix(asset):
             return False
-        self._fixed = asset
+        self._fixed[name] = asset
         return True
 
     def _started(

@@ -124,7 +124,8 @@ def test_sources_that_are_stopped(
     restartable.postgres.start()
     tableau.start()
     agent.until(lambda: failed(agent) == set() and problems(agent) == [], "all is well again")
-    assert logged(agent, outage, "warning", "error") == []
+    # A poll that begins while the REST API starts may find the list of sites unreachable, and the other lists not.
+    assert [line for line in logged(agent, outage, "warning", "error") if "sites as last listed" not in line] == []
     for source in down:
         assert sum(f'msg="{NAMES[source]} is up"' in line for line in logged(agent, outage, "info")) == 1
     assert "collectors recovered" not in agent.logged()
