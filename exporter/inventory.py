@@ -61,6 +61,14 @@ class Person:
 
 
 @dataclass(frozen=True)
+class ListedSubscription:
+    """A subscription; ``suspended`` is None where the API does not report it."""
+
+    subscription_id: str
+    suspended: bool | None
+
+
+@dataclass(frozen=True)
 class Described:
     """A data source, or a table of a virtual connection, that an asset reads, as the Metadata API describes it.
 
@@ -203,8 +211,8 @@ class Inventory:
     ``tasks_read`` are the types of assets whose ``tasks`` are of this poll, those of the others are of an earlier one.
     ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read; ``known``
     are those of now, None before they have been made. ``asset_types`` are those listed in this poll, ``listed`` the
-    supplementing lists (projects, users) as they were read in it, completely or twice the same. ``jobs``,
-    ``view_count`` and ``view_totals`` are read where a collector uses them.
+    supplementing lists (projects, users, subscriptions) as they were read in it, completely or twice the same.
+    ``jobs``, ``view_count`` and ``view_totals`` are read where a collector uses them.
     """
 
     site: str

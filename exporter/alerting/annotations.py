@@ -134,6 +134,7 @@ class Annotator:
         words = _Placeholders(
             of | _figures(value) | {"owner": of_asset.get("owner") or of.get("content_owner", "unknown")},
             {
+                "of_project": lambda: f"the project {of['project']}" if of.get("project") else "an unknown project",
                 "sla": lambda: _sla_text(self.known.sla(asset_key(of))),
                 "used": lambda: self._used(asset_key(of)),
                 "usual": lambda: _bytes(self.known.value("usual_bytes", asset_key(of))),

@@ -180,8 +180,8 @@ RULES: Sequence[Rule] = (
         "warning",
         15 * MINUTE,
         conditions.subscription_failing,
-        "A subscription in {project} keeps failing.",
-        "A subscription to content of the project {project} (site {site}) has failed {count} times in a row. Its user"
+        "A subscription in {of_project} keeps failing.",
+        "A subscription to content of {of_project} (site {site}) has failed {count} times in a row. Its user"
         " waits for a mail that does not come, and Tableau suspends the subscription after more failures.",
         undelivered=("subscription", "failing"),
     ),
@@ -190,8 +190,8 @@ RULES: Sequence[Rule] = (
         "warning",
         15 * MINUTE,
         conditions.subscription_suspended,
-        "Tableau suspended subscriptions in {project}.",
-        "{count} subscriptions to content of the project {project} (site {site}) failed too often in a row. Tableau"
+        "Tableau suspended subscriptions in {of_project}.",
+        "{count} subscriptions to content of {of_project} (site {site}) failed too often in a row. Tableau"
         " does not send them until they are resumed.",
         undelivered=("subscription", "suspended"),
     ),
@@ -200,8 +200,8 @@ RULES: Sequence[Rule] = (
         "warning",
         15 * MINUTE,
         conditions.data_alert_suspended,
-        "Tableau suspended data alerts in {project}.",
-        "{count} data alerts on content of the project {project} (site {site}) failed too often. Tableau does not check"
+        "Tableau suspended data alerts in {of_project}.",
+        "{count} data alerts on content of {of_project} (site {site}) failed too often. Tableau does not check"
         " them until they are resumed, and their users expect a mail that never comes.",
         undelivered=("data alert", "suspended"),
     ),

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from exporter.collector import Collector, Context, State, StateHistory, personal, relation
+from exporter.collector import Collector, Context, RestHooks, State, StateHistory, personal, relation
 from exporter.collectors._arrow import texts, values
 from exporter.collectors._recipients import CONTENT_READS, LOCATED, UNDELIVERED, USER_READS, page_sql
+from exporter.inventory import Inventory
 from exporter.metrics import Block, Family, Labels
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ SUBSCRIPTIONS = Family(
     "tableau_subscriptions",
     "gauge",
     "Subscriptions of the project by state (active, failing, suspended), without disabled ones; from the repository at"
-    " every exact poll.",
+    " every exact poll, without one the suspended ones of the site from the REST API.",
     ("site", "project", "state"),
-    "repository: subscriptions, tasks",
+    "repository: subscriptions, tasks; REST: subscriptions",
 )
 FAILURES = Family(
     "tableau_subscription_consecutive_failures",
@@ -135,6 +136,16 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
     ]
 
 
+def expose_inventory(inventory: Inventory) -> Sequence[Block]:
+    """Count the subscriptions that the REST API lists as suspended; it has neither their failures nor their project."""
+    listed = inventory.listed.get("subscriptions")
+    suspended = [flag for flag in values(listed, "suspended") if flag is not None] if listed is not None else []
+    if not suspended:
+        return ()
+    labels = Labels(SUBSCRIPTIONS.labels, ([inventory.site], [""], ["suspended"]))
+    return [Block(SUBSCRIPTIONS, labels, [sum(suspended)])]
+
+
 COLLECTOR = Collector(
     "subscriptions",
     "Subscriptions of each site and project, and those that fail or were suspended.",
@@ -149,4 +160,5 @@ COLLECTOR = Collector(
             StateHistory(page=UNDELIVERED, page_sql=page_sql("subscription")),
         ),
     ),
+    rest=RestHooks(expose_inventory, wants=frozenset({"subscriptions"})),
 )

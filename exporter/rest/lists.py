@@ -11,7 +11,7 @@ import pyarrow as pa
 import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
-from exporter.inventory import TAG_SEPARATOR, Content, Person, Project
+from exporter.inventory import TAG_SEPARATOR, Content, ListedSubscription, Person, Project
 from exporter.rest.arrow import TableBuilder, boolean, parse_instant, to_luid
 from exporter.rest.errors import BadRequest
 from exporter.rest.response_xml import Entry, XmlPage, XmlShape, shape
@@ -97,6 +97,11 @@ def _person(entry: Entry) -> Row | None:
     return (owner_id, of.get("name"), of.get("siteRole"), of.get("fullName") or None, of.get("email") or None)
 
 
+def _subscription(entry: Entry) -> Row | None:
+    subscription_id = to_luid(entry.attributes.get("id"))
+    return (subscription_id, boolean(entry.attributes.get("suspended"))) if subscription_id else None
+
+
 def _asset(element: str) -> XmlShape:
     return shape(element, project=1, owner=1, location=1)
 
@@ -109,6 +114,8 @@ CONTENT: Mapping[str, Listing] = {
 PROJECTS = Listing("projects", shape("project"), Project, _project, ("name",))
 # Displayed names and addresses are only sent on request.
 PEOPLE = Listing("users", shape("user"), Person, _person, ("name",), ("id", "name", "siteRole", "fullName", "email"))
+
+SUBSCRIPTIONS = Listing("subscriptions", shape("subscription"), ListedSubscription, _subscription, ())
 
 
 @dataclass(frozen=True)

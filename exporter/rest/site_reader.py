@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
-from exporter.rest import jobs, tasks
+from exporter.rest import jobs, tasks, usage_lists
 from exporter.rest.arrow import first_of_each, schema, table
 from exporter.rest.empty_list_guard import EMPTY_SECONDS, EmptyListGuard
 from exporter.rest.errors import Forbidden
-from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read_list
+from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, SUBSCRIPTIONS, Listing, collect, read_list
 from exporter.rest.metadata import MetadataReader
 from exporter.rest.session import RestSession
 from exporter.rest.usage_lists import JobsRead, UsageLists
@@ -89,6 +89,7 @@ class SiteReader:
     def __init__(self, session: RestSession, clock: Callable[[], float], wanted: frozenset[str] = frozenset()) -> None:
         self._session = session
         self._clock = clock
+        self._wanted = wanted
         self._usage = UsageLists(session, self._now, wanted)
         self._found: dict[str, dict[str, jobs.Row]] = {}
         self._without_asset: dict[str, set[str]] = {}
@@ -137,6 +138,8 @@ class SiteReader:
         flows = "flow" in found.content and found.content["flow"].num_rows > 0
         projects = self._list(site, PROJECTS, report)
         people = self._list(site, PEOPLE, report)
+        if usage_lists.SUBSCRIPTIONS in self._wanted:
+            self._list(site, SUBSCRIPTIONS, report)
         description = self._metadata.describe(self._session, site)
         report.read_whole["metadata"] = description.whole
         for note in description.notes:

@@ -19,7 +19,7 @@ from exporter.rest.lists import Listing, page, read_list
 from exporter.rest.response_xml import Entry, shape
 from exporter.rest.session import RestSession
 
-JOBS, VIEW_COUNT, VIEW_TOTALS = "jobs", "view count", "view totals"
+JOBS, VIEW_COUNT, VIEW_TOTALS, SUBSCRIPTIONS = "jobs", "view count", "view totals", "subscriptions"
 """What may be wanted."""
 
 # Tableau's clock may be behind ours, and a job may be listed late.

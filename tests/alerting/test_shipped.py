@@ -73,6 +73,7 @@ QUERIES = {
 
 def plain(text: str) -> str:
     """Return a text of the rules as the agent writes it: labels and values in braces."""
+    text = re.sub(r"{{ with \$labels.project }}.*?{{ end }}", "{of_project}", text)
     text = re.sub(r"{{ \$labels\.(\w+) }}", r"{\1}", text)
     return re.sub(r"{{ \$value \| humanizeDuration }}", "{span}", text)
 

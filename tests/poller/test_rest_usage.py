@@ -11,13 +11,13 @@ import pytest
 from exporter.collector import Collector
 from exporter.collectors import archived, discover
 from exporter.demo.tableau.estate import Estate
-from exporter.demo.tableau.facts import Facts, Job, View
+from exporter.demo.tableau.facts import Facts, Job, Subscription, View
 from exporter.demo.tableau.server import TableauServer
 from exporter.history.verification import verify
 from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, seconds
 
 NOW = datetime(2026, 7, 27, 10, tzinfo=UTC).replace(tzinfo=None)
-NAMES = ("assets", "users", "content", "background_jobs", "view_totals")
+NAMES = ("assets", "users", "content", "background_jobs", "subscriptions", "view_totals")
 COLLECTORS: Mapping[str, Collector] = {name: discover()[name] for name in NAMES}
 FINISHED, RUN = "tableau_background_jobs_finished_total", "tableau_background_job_run_seconds"
 WAITING, RUNNING = "tableau_background_jobs_waiting", "tableau_background_jobs_running"
@@ -141,12 +141,29 @@ def test_content_of_the_site(harness: RestPollerHarness, simulated: SimulatedSit
     assert harness.values("tableau_content_bytes") == {}
 
 
-@pytest.mark.parametrize("kind", ["users", "projects", "views", "jobs"])
+def test_suspended_subscriptions(harness: RestPollerHarness, simulated: SimulatedSite) -> None:
+    """Those that Tableau marks are counted, without a project; where it marks none their number is unknown."""
+    site = simulated.facts[0]
+    found = [
+        Subscription(f"s{number}", "Weekly", "View", "v1", site.users[0].luid, suspended)
+        for number, suspended in enumerate((False, True, True))
+    ]
+    simulated.facts = (site._replace(subscriptions=found[:1]),)
+    assert harness.poll()
+    assert harness.values("tableau_subscriptions") == {}
+    simulated.facts = (site._replace(subscriptions=found),)
+    assert harness.poll()
+    assert harness.values("tableau_subscriptions") == {(site.url or "default", "", "suspended"): 2}
+
+
+@pytest.mark.parametrize("kind", ["users", "projects", "views", "jobs", "subscriptions"])
 def test_a_list_that_fails_costs_what_it_alone_says(
     harness: RestPollerHarness, server: TableauServer, kind: str
 ) -> None:
     """Its own numbers end when they are too old; assets, the other numbers and the poll's success stay."""
-    own = {"users": "tableau_users", "jobs": WAITING}.get(kind, "tableau_content")
+    own = {"users": "tableau_users", "jobs": WAITING, "subscriptions": "tableau_subscriptions"}.get(
+        kind, "tableau_content"
+    )
     assert harness.poll()
     before = {name: harness.values(name) for name in ("tableau_users", "tableau_content")}
     server.failure_modes.forbidden = {kind}

@@ -33,7 +33,7 @@ ROUTES = (
     (
         "GET",
         re.compile(
-            r"^/sites/(?P<site>[^/]+)/(?P<kind>workbooks|views|datasources|flows|projects|users|jobs)(/(?P<id>[^/]+))?$"
+            r"^/sites/(?P<site>[^/]+)/(?P<kind>workbooks|views|datasources|flows|projects|users|jobs|subscriptions)(/(?P<id>[^/]+))?$"
         ),
         "",
     ),

@@ -164,6 +164,17 @@ class FlowRun(NamedTuple):
     job: str
 
 
+class Subscription(NamedTuple):
+    """A view or a workbook that is mailed to a user."""
+
+    luid: str
+    subject: str
+    content_type: str
+    content: str
+    user: str
+    suspended: bool
+
+
 class Site(NamedTuple):
     """All facts of one site; ``url`` is its content URL, empty for the Default site."""
 
@@ -182,6 +193,7 @@ class Site(NamedTuple):
     linked_tasks: Sequence[LinkedTask] = ()
     virtual_connections: Sequence[VirtualConnection] = ()
     views: Sequence[View] = ()
+    subscriptions: Sequence[Subscription] = ()
 
 
 Facts = tuple[Site, ...]

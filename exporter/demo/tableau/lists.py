@@ -65,6 +65,7 @@ LISTINGS = {
     "linked_tasks": Listing("linkedTasks", lambda site: site.linked_tasks, Style.linked_task, {}),
     "schedules": Listing("schedules", lambda site: site.schedules, Style.schedule, {}),
     "views": Listing("views", lambda site: site.views, Style.view, {"name": "name", "createdAt": "created_at"}),
+    "subscriptions": Listing("subscriptions", lambda site: site.subscriptions, Style.subscription, {}),
     "virtual_connections": Listing(
         "virtualConnections", lambda site: site.virtual_connections, Style.virtual_connection, {"name": "name"}
     ),

@@ -12,6 +12,7 @@ from exporter.demo.tableau.facts import (
     Project,
     Schedule,
     Site,
+    Subscription,
     Task,
     View,
     VirtualConnection,
@@ -100,6 +101,13 @@ class Style:
         }
         usage = [element("usage", {"totalViewCount": item.total})] if self.usage else []
         return element("view", attributes, element("workbook", {"id": item.workbook}), "<tags/>", *usage)
+
+    def subscription(self, item: Subscription) -> str:
+        """Write a subscription: only one that is suspended has that attribute."""
+        attributes = {"id": item.luid, "subject": item.subject, "suspended": "true" if item.suspended else None}
+        content = element("content", {"id": item.content, "type": item.content_type})
+        schedule = element("schedule", {"frequency": "Daily"})
+        return element("subscription", attributes, content, schedule, element("user", {"id": item.user}))
 
     def project(self, item: Project) -> str:
         """Write a project: the creation time is sent only if that field is requested."""

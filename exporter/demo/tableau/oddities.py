@@ -63,7 +63,7 @@ class Oddities:
     """Some jobs of the list have neither title nor subtitle (job_get); off: all have both, as the XSD allows."""
     prefixed: bool = True
     """A list that is requested with fields comes with the prefix ns0 (the assets that end in all_fields)."""
-    promised: frozenset[str] = frozenset({"users", "projects"})
+    promised: frozenset[str] = frozenset({"users", "projects", "subscriptions"})
     """Kinds whose totalAvailable counts one entry more than there is, on every page."""
     promised_linked_tasks: int = 4
     """How many more linked tasks totalAvailable counts (linked_tasks_get: five for one)."""

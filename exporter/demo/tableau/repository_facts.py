@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from exporter.demo.jobs import TABLES
+from exporter.demo.jobs import SUSPENDED, TABLES
 from exporter.demo.rows import Row
 from exporter.demo.tableau import tasks_jobs
-from exporter.demo.tableau.facts import Content, Facts, Person, Project, Site, Source, View
+from exporter.demo.tableau.facts import Content, Facts, Person, Project, Site, Source, Subscription, View
 
 Tables = Mapping[str, Iterable[Row]]
 
@@ -24,6 +24,7 @@ COLUMNS = {
     "views": ("id", "luid", "name", "repository_url", "workbook_id", "site_id", "created_at"),
     "datasources": (*tasks_jobs.CONTENT, *tasks_jobs.EXTRACTS, "state", "connectable", "db_class"),
     "flows": (*tasks_jobs.CONTENT, "is_deleted", "state", "file_type"),
+    "subscriptions": ("id", "luid", "subject", "user_id", "site_id", "target_id"),
     "data_connections": ("id", "owner_type", "owner_id", "dbclass", "dbname", "caption", "site_id"),
     "tags": ("id", "name"),
     "taggings": ("tag_id", "taggable_type", "taggable_id"),
@@ -59,6 +60,7 @@ def _site(row: Row, index: "_Index", jobs: tasks_jobs.Work) -> Site:
         flow_runs=tasks_jobs.flow_runs(done),
         schedules=jobs.schedules(),
         views=index.views(site),
+        subscriptions=index.subscriptions(site),
     )
 
 
@@ -88,8 +90,11 @@ class _Index:
         self._sites: dict[tuple[str, object], list[Row]] = defaultdict(list)
         self._urls: dict[tuple[object, object], str] = {}
         self.assets: tasks_jobs.Assets = {}
-        for table in ("users", "projects", "workbooks", "datasources", "flows", "views"):
-            for row in tables[table]:
+        self._suspended = {
+            row["obj_id"] for row in tables["tasks"] if row["obj_type"] == "Subscription" and row["state"] == SUSPENDED
+        }
+        for table in ("users", "projects", "workbooks", "datasources", "flows", "views", "subscriptions"):
+            for row in _of(tables, table):
                 if is_listed(table, row):
                     self._add(table, row)
 
@@ -131,6 +136,22 @@ class _Index:
     def views(self, site: object) -> list[View]:
         """Return the views of the workbooks that are listed."""
         return [self._view(row) for row in self.of("views", site) if ("workbooks", row["workbook_id"]) in self.assets]
+
+    def subscriptions(self, site: object) -> list[Subscription]:
+        """Return the subscriptions to views."""
+        views = {row["id"]: str(row["luid"]) for row in self.of("views", site)}
+        return [
+            Subscription(
+                luid=str(row["luid"]),
+                subject=str(row["subject"]),
+                content_type="View",
+                content=views[row["target_id"]],
+                user=str(self._users[row["user_id"]]["luid"]),
+                suspended=row["id"] in self._suspended,
+            )
+            for row in self.of("subscriptions", site)
+            if row["target_id"] in views
+        ]
 
     def _view(self, row: Row) -> View:
         return View(

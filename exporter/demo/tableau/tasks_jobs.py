@@ -32,7 +32,7 @@ COLUMNS = {
     ),
     "tasks": (
         *("id", "luid", "type", "obj_type", "obj_id", "priority", "consecutive_failure_count", "schedule_id"),
-        "site_id",
+        *("site_id", "state"),
     ),
     "background_jobs": (
         *("id", "luid", "job_type", "created_at", "started_at", "completed_at", "updated_at", "finish_code"),
