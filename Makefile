@@ -19,7 +19,7 @@ ARGS ?=
 WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := exporter tests grafana $(wildcard benchmarks)
+SOURCES := exporter tests grafana $(wildcard benchmarks release)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start the program hundreds of times: without stored bytecode each start compiles it anew, 0.3 s of a processor.

@@ -9,7 +9,6 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from exporter.demo import fast_rules
 from tests.support.components import require
 
 ROOT = Path(__file__).parents[1]
@@ -70,15 +69,6 @@ def test_requirements_keep_to_the_declared_ranges(lock: str) -> None:
         if not requirement.specifier.contains(pinned.get(canonicalize_name(requirement.name), "0"))
     ]
     assert stale == []
-
-
-@pytest.mark.parametrize("name", [fast_rules.RULES_FILE, fast_rules.ALERTMANAGER_FILE])
-def test_the_rules_are_installed_where_the_demo_looks(name: str) -> None:
-    """The files of alerts/ that the demo needs go into a wheel, to the demo's place."""
-    places = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
-    (place,) = [place for place, globs in places.items() for path in globs if ROOT / "alerts" / name in ROOT.glob(path)]
-    assert place == fast_rules.INSTALLED
-    assert fast_rules.shipped_file(name) == ROOT / "alerts" / name
 
 
 @pytest.mark.parametrize("lock", ["build", "run", "delta", "demo"])
