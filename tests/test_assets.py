@@ -12,6 +12,7 @@ from exporter.errors import AssetsMissing
 ROOT = Path(__file__).parents[1]
 SHIPPED = {
     *("alerts/*.yml", "alerts/templates/*", "alerts/tests/*.yml", "deploy/*.service", "deploy/*.timer"),
+    *("deploy/sysusers.d/*", "deploy/tmpfiles.d/*"),
     *("grafana/dashboards/*.json", "grafana/provisioning/*/*.yml"),
 }
 

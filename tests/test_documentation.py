@@ -182,6 +182,8 @@ def _declared_default(key: str) -> object:
         ("README.md: minimal configuration", "repository"),
         ("README.md: cloud configuration", "rest"),
         ("docs/installation.md: systemd configuration", "repository"),
+        ("docs/installation.md: systemd configuration of Cloud", "rest"),
+        ("docs/installation.md: configuration of one of several", "repository"),
         ("docs/migration-text-files.md: configuration", "repository"),
     ],
 )
