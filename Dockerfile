@@ -10,6 +10,7 @@ RUN /opt/tableau-exporter/bin/pip install --no-cache-dir --disable-pip-version-c
         --require-hashes --only-binary :all: -r requirements/build.txt -r requirements/run.txt
 COPY LICENSE README.md pyproject.toml ./
 COPY alerts alerts
+COPY charts charts
 COPY deploy deploy
 COPY exporter exporter
 COPY grafana grafana

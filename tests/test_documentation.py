@@ -331,7 +331,10 @@ def test_named_metrics_exist(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["demo", "test", "soak", "azurite", "mutate", "check", "dashboards", "pictures", "bench", "interop", "lock"],
+    [
+        *("demo", "test", "soak", "azurite", "mutate", "check", "dashboards", "pictures", "bench", "interop", "lock"),
+        *("chart", "helm"),
+    ],
 )
 def test_make_targets_that_documents_name_exist(target: str) -> None:
     """Every target that a document names stands in the Makefile."""
@@ -351,6 +354,8 @@ def test_make_targets_that_documents_name_exist(target: str) -> None:
         "bench",
         "interop",
         "lock",
+        "chart",
+        "helm",
     }
 
 

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from tests.support.components import require
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("build", "run", "delta", "demo", "dev", "interop")
+LOCKS = ("build", "run", "delta", "demo", "dev", "interop", "chart")
 PINNED = re.compile(
     r"^(?P<name>[a-z0-9.-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)$"
 )
@@ -40,7 +40,8 @@ def declared(lock: str) -> list[Requirement]:
     product, groups = document["project"]["dependencies"], document["dependency-groups"]
     extras = document["project"]["optional-dependencies"]
     demo, delta = product + extras["demo"], product + extras["delta"]
-    wanted = {"build": groups["build"], "run": product, "demo": demo, "delta": delta, "interop": groups["interop"]}
+    wanted = {"build": groups["build"], "run": product, "demo": demo, "delta": delta}
+    wanted |= {name: groups[name] for name in ("interop", "chart")}
     wanted["dev"] = demo + extras["delta"] + groups["build"] + groups["dev"]
     return [Requirement(text) for text in wanted[lock]]
 
@@ -95,7 +96,7 @@ def test_the_readme_names_the_two_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "interop", "lock", "clean"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "interop", "chart", "helm", "lock", "clean"])
 def test_make_knows_the_target(target: str) -> None:
     """Each documented target of the Makefile can be planned."""
     command = ["make", "--dry-run", target]
