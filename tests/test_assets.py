@@ -11,8 +11,8 @@ from exporter.errors import AssetsMissing
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = {
-    *("alerts/*.yml", "alerts/templates/*", "alerts/tests/*.yml", "deploy/*.service", "deploy/*.timer"),
-    *("deploy/sysusers.d/*", "deploy/tmpfiles.d/*"),
+    *("alerts/*.yml", "alerts/*.libsonnet", "alerts/templates/*", "alerts/tests/*.yml"),
+    *("deploy/*.service", "deploy/*.timer", "deploy/sysusers.d/*", "deploy/tmpfiles.d/*"),
     *("charts/tableau-exporter/*.yaml", "charts/tableau-exporter/*.json", "charts/tableau-exporter/templates/*"),
     *("charts/tableau-exporter/files/*.yml", "charts/tableau-exporter/files/dashboards/*.json"),
     *("grafana/dashboards/*.json", "grafana/provisioning/*/*.yml"),
