@@ -12,6 +12,7 @@
 #             ARGS="--requests 1000000"
 # make chart  pack the Helm chart into dist/
 # make helm   render the chart with Helm, validate it with the schemas of Kubernetes, and render the mixin; 100 MB of packages
+# make deb    build the Debian package into dist/, for the release of Debian or Ubuntu that this runs on
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
 # make clean  remove everything that make made
 
@@ -28,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop chart helm lock clean components
+.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop chart deb helm lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -77,7 +78,7 @@ bench: $(VENV)/bench.stamp
 interop: $(VENV)/interop.stamp
 	$(BIN)/python -m benchmarks.interop $(ARGS)
 
-chart: $(VENV)/dev.stamp
+chart deb: $(VENV)/dev.stamp
 	$(BIN)/python -m release $@
 
 helm: $(VENV)/chart.stamp

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from release import chart, distributions
+from release import chart, debian, distributions
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
@@ -14,6 +14,7 @@ VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["
 PARTS: Mapping[str, Callable[[], object]] = {
     "distributions": lambda: distributions.build(ROOT, DIST),
     "chart": lambda: chart.pack(VERSION, DIST),
+    "deb": lambda: debian.build(ROOT, VERSION, distributions.build(ROOT, DIST)[1], DIST, ROOT / "requirements/run.txt"),
 }
 
 if __name__ == "__main__":

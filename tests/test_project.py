@@ -96,7 +96,9 @@ def test_the_readme_names_the_two_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "interop", "chart", "helm", "lock", "clean"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "check", "bench", "interop", "chart", "deb", "helm", "lock", "clean"]
+)
 def test_make_knows_the_target(target: str) -> None:
     """Each documented target of the Makefile can be planned."""
     command = ["make", "--dry-run", target]

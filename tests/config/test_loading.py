@@ -325,3 +325,18 @@ def test_a_working_directory_that_may_not_be_searched_has_no_file(monkeypatch: p
     assert load(DEFAULT_FILE, environment, (), explicit=False).repository is not None
     with pytest.raises(ConfigurationError, match=r"tableau-exporter.yml: no such file: write one"):
         load(DEFAULT_FILE, {}, (), explicit=False)
+
+
+def test_a_history_in_a_closed_folder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may not enter the history's folder is referred to its group."""
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    environment = {"TABLEAU_EXPORTER_HISTORY__PATH": "/closed/history.duckdb"}
+    with pytest.raises(ConfigurationError) as caught:
+        load(None, environment, (), explicit=False, sections=("history",))
+    (fault,) = caught.value.faults
+    assert fault.path == "history.path"
+    assert fault.message.startswith("/closed/history.duckdb: Permission denied; run this as the agent's user, or join")

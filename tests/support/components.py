@@ -88,6 +88,7 @@ COMPONENTS = {
     "alertmanager": Component(_program("prometheus-alertmanager", "alertmanager"), _debian("prometheus-alertmanager")),
     "amtool": Component(_program("amtool"), _debian("prometheus-alertmanager")),
     "pgbouncer": Component(_program("pgbouncer"), _debian("pgbouncer")),
+    "dpkg-deb": Component(_program("dpkg-deb"), "it is part of Debian and Ubuntu"),
     "systemd-analyze": Component(_program("systemd-analyze"), _debian("systemd")),
     "systemd-sysusers": Component(_program("systemd-sysusers"), _debian("systemd")),
     "systemd-tmpfiles": Component(_program("systemd-tmpfiles"), _debian("systemd")),
