@@ -13,6 +13,7 @@
 # make chart  pack the Helm chart into dist/
 # make helm   render the chart with Helm, validate it with the schemas of Kubernetes, and render the mixin; 100 MB of packages
 # make deb    build the Debian package into dist/, for the release of Debian or Ubuntu that this runs on
+# make release build everything of a release into dist/: sdist, wheel, chart, image recipe, SBOM, deb, checksums
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
 # make clean  remove everything that make made
 
@@ -29,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop chart deb helm lock clean components
+.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop chart deb release helm lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -80,6 +81,9 @@ interop: $(VENV)/interop.stamp
 
 chart deb: $(VENV)/dev.stamp
 	$(BIN)/python -m release $@
+
+release: $(VENV)/dev.stamp
+	$(BIN)/python -m release
 
 helm: $(VENV)/chart.stamp
 	HELM=true $(BIN)/python -m pytest tests/release/test_rendered_chart.py tests/release/test_rendered_mixin.py $(ARGS)

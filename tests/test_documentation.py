@@ -333,7 +333,7 @@ def test_named_metrics_exist(path: Path) -> None:
     "target",
     [
         *("demo", "test", "soak", "azurite", "mutate", "check", "dashboards", "pictures", "bench", "interop", "lock"),
-        *("chart", "deb", "helm"),
+        *("chart", "deb", "helm", "release"),
     ],
 )
 def test_make_targets_that_documents_name_exist(target: str) -> None:
@@ -357,6 +357,7 @@ def test_make_targets_that_documents_name_exist(target: str) -> None:
         "chart",
         "deb",
         "helm",
+        "release",
     }
 
 

@@ -97,7 +97,7 @@ def test_the_readme_names_the_two_commands(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "check", "bench", "interop", "chart", "deb", "helm", "lock", "clean"]
+    "target", ["demo", "test", "check", "bench", "interop", "chart", "deb", "release", "helm", "lock", "clean"]
 )
 def test_make_knows_the_target(target: str) -> None:
     """Each documented target of the Makefile can be planned."""
