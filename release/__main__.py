@@ -21,9 +21,6 @@ def _distributions() -> Sequence[Path]:
 
 
 def _deb() -> Sequence[Path]:
-    if shutil.which("dpkg-deb") is None:
-        print("deb: left out: dpkg-deb is not installed; build it on Debian or Ubuntu")
-        return ()
     return (debian.build(ROOT, VERSION, _distributions()[1], DIST, LOCK),)
 
 
@@ -47,8 +44,15 @@ def main(names: Sequence[str]) -> int:
     if faults := faults or ([] if names else list(checks.faults(ROOT, VERSION))):
         print(*faults, sep="\n", file=sys.stderr)
         return 1
+    obstacle = debian.obstacle()
+    if obstacle and "deb" in names:
+        print(f"deb: {obstacle}", file=sys.stderr)
+        return 1
+    if obstacle:
+        print(f"deb: left out: {obstacle}")
     DIST.mkdir(exist_ok=True)
-    built = [path for name in names or PARTS for path in PARTS[name]()]
+    parts = names or [name for name in PARTS if name != "deb" or not obstacle]
+    built = [path for name in parts for path in PARTS[name]()]
     if not names:
         built.append(archive.write_checksums(DIST / "SHA256SUMS", built))
     for path in built:

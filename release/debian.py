@@ -65,6 +65,16 @@ fi
 """
 
 
+def obstacle() -> str | None:
+    """Return why this machine cannot build the package, None if it can."""
+    if shutil.which("dpkg-deb") is None:
+        return "dpkg-deb is not installed; build the package on Debian or Ubuntu"
+    program = "import sys; sys.exit(sys.version_info < (3, 11))"
+    if not PYTHON.exists() or subprocess.run([str(PYTHON), "-c", program], check=False).returncode:
+        return f"{PYTHON} must be Python 3.11 or newer: the package runs with it"
+    return None
+
+
 def build(root: Path, version: str, wheel: Path, dist: Path, requirements: Path | None) -> Path:
     """Build the package of a wheel and the locked requirements; return its path."""
     with _readable_by_all(), tempfile.TemporaryDirectory() as temporary:

@@ -10,7 +10,7 @@ import pytest
 from release import debian
 from tests.release.conftest import ROOT, Built
 from tests.release.test_distributions import VERSION
-from tests.support.components import require
+from tests.support.components import refuse, require
 
 UNITS = sorted(path.name for pattern in ("*.service", "*.timer") for path in (ROOT / "deploy").glob(pattern))
 
@@ -19,6 +19,8 @@ UNITS = sorted(path.name for pattern in ("*.service", "*.timer") for path in (RO
 def package(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked package, with its own files in the folder DEBIAN."""
     program, folder = require("dpkg-deb"), tmp_path_factory.mktemp("debian")
+    if reason := debian.obstacle():
+        refuse(reason)
     path = debian.build(ROOT, VERSION, built.wheel, folder, requirements=None)
     subprocess.run([program, "--raw-extract", path, folder / "unpacked"], check=True)
     return folder / "unpacked"
@@ -86,3 +88,15 @@ def test_scripts_of_the_package(script: str, package: Path) -> None:
     text = (package / "DEBIAN" / script).read_text()
     assert text.startswith("#!/bin/sh\nset -e\n")
     assert re.search(r"\brm\b|userdel", text) is None
+
+
+def test_a_machine_that_cannot_build_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without dpkg-deb, or with an older system Python, ``make deb`` fails with one line."""
+    monkeypatch.setattr(debian, "PYTHON", Path("/nowhere/python3"))
+    reasons = [debian.obstacle()]
+    monkeypatch.setenv("PATH", "/nowhere")
+    reasons.append(debian.obstacle())
+    assert [str(reason).partition(";")[0].partition(":")[0] for reason in reasons] == [
+        "/nowhere/python3 must be Python 3.11 or newer",
+        "dpkg-deb is not installed",
+    ]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from release import archive, checks, image, sbom
-from release.__main__ import LOCK, PARTS
+from release import archive, checks, debian, image, sbom
+from release.__main__ import LOCK, PARTS, main
 from tests.release.conftest import ROOT
 from tests.release.test_distributions import VERSION
 from tests.test_project import pins
@@ -122,6 +122,15 @@ def test_a_release_needs_its_section_of_the_changelog(text: str, fault: str, che
     (checkout / "CHANGELOG.md").write_text(text)
     (found,) = checks.faults(checkout, VERSION)
     assert found.startswith(fault)
+
+
+def test_the_package_is_not_left_out_when_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it cannot be built, ``make deb`` ends with 1 and the reason."""
+    monkeypatch.setattr(debian, "obstacle", lambda: "dpkg-deb is not installed")
+    assert main(["deb"]) == 1
+    assert capsys.readouterr().err == "deb: dpkg-deb is not installed\n"
 
 
 def test_parts_are_built_by_their_names() -> None:
