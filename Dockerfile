@@ -10,7 +10,10 @@ RUN /opt/tableau-exporter/bin/pip install --no-cache-dir --disable-pip-version-c
         --require-hashes --only-binary :all: -r requirements/build.txt -r requirements/run.txt
 COPY LICENSE README.md pyproject.toml ./
 COPY alerts alerts
+COPY charts charts
+COPY deploy deploy
 COPY exporter exporter
+COPY grafana grafana
 RUN /opt/tableau-exporter/bin/pip install --no-cache-dir --disable-pip-version-check \
         --no-deps --no-build-isolation . \
     && /opt/tableau-exporter/bin/pip uninstall --yes --quiet --disable-pip-version-check setuptools pip

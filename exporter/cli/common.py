@@ -88,7 +88,7 @@ def config_file_option(command: Command) -> Command:
         "config_file",
         type=click.Path(path_type=Path),
         default="tableau-exporter.yml",
-        show_default=True,
+        show_default="tableau-exporter.yml, otherwise /etc/tableau-exporter/tableau-exporter.yml",
         help="Configuration file; not needed where the environment has every key.",
     )(command)
 
@@ -96,12 +96,13 @@ def config_file_option(command: Command) -> Command:
 def options(config_file: Path, overrides: dict[str, str] | None = None) -> "RunOptions":
     """Return the sources of the configuration of a command."""
     with without_gc():
-        from exporter.config import RunOptions
+        from exporter.config import RunOptions, default_file
 
     source = click.get_current_context().get_parameter_source("config_file")
+    explicit = source is click.core.ParameterSource.COMMANDLINE
     return RunOptions(
-        config_file=config_file,
-        config_file_explicit=source is click.core.ParameterSource.COMMANDLINE,
+        config_file=config_file if explicit else default_file(),
+        config_file_explicit=explicit,
         overrides=overrides or {},
         environ=dict(os.environ),
     )

@@ -15,6 +15,7 @@ from exporter.errors import ConfigurationError, Fault
 from exporter.yaml_loader import parse, read_text
 
 DEFAULT_FILE = Path("tableau-exporter.yml")
+SYSTEM_FILE = Path("/etc/tableau-exporter/tableau-exporter.yml")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class RunOptions:
             overrides=self.overrides,
             sections=sections,
         )
+
+
+def default_file() -> Path:
+    """Return the file of a command without ``--config.file``: in the working directory, otherwise the system's."""
+    return SYSTEM_FILE if _is_there(SYSTEM_FILE) and not _is_there(DEFAULT_FILE) else DEFAULT_FILE
 
 
 def load(
@@ -82,7 +88,7 @@ def load(
 
 def _read(path: Path | None, *, explicit: bool) -> tuple[settings_sources.Document, list[Fault]]:
     """Return the document of the file; raises ConfigurationError where it cannot be parsed."""
-    if path is None or not (explicit or path.exists()):
+    if path is None or not (explicit or _is_there(path)):
         return {}, []
     try:
         content, faults = parse(read_text(path), str(path))
@@ -95,10 +101,18 @@ def _read(path: Path | None, *, explicit: bool) -> tuple[settings_sources.Docume
     return content or {}, faults
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; in a working directory that this user may not search there is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _without_source(document: Mapping[str, object], path: Path | None) -> list[Fault]:
     if not {"repository", "rest", "activity_log"}.isdisjoint(document):
         return []
-    if path is None or path.exists():
+    if path is None or _is_there(path):
         return [Fault("repository", "is missing: configure repository, rest or activity_log")]
     return [
         Fault(

@@ -111,10 +111,13 @@ def history_path(path: Path) -> Path:
         str(path).encode()
     except UnicodeEncodeError:
         raise ValueError("is not UTF-8, which DuckDB needs: rename the file or folder") from None
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: name a file in it")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file: name a file that DuckDB may make")
+    try:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: name a file in it")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is no regular file: name a file that DuckDB may make")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; run this as the agent's user, or join its group") from None
     return path
 
 

@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from exporter.assets import find
 from exporter.demo import fast_rules
 from exporter.demo.child_process import ChildProcess, installed
-from exporter.demo.fast_rules import ALERTMANAGER_FILE, RULES_FILE, shipped_file
+from exporter.demo.fast_rules import ALERTMANAGER_FILE, RULES_FILE
 from exporter.demo.notices import FIRING, NoticedAlert, Notices, Pace, line
 from exporter.demo.postgres import HOST
 from exporter.demo.receiver import WebhookReceiver
@@ -125,7 +126,7 @@ class Alerting:
 
     def _alertmanager(self, program: str, child: ChildProcess) -> list[str]:
         path = self._folder / ALERTMANAGER_FILE
-        path.write_text(fast_rules.alertmanager(shipped_file(ALERTMANAGER_FILE).read_text(), self._receiver.url))
+        path.write_text(fast_rules.alertmanager(find(f"alerts/{ALERTMANAGER_FILE}").read_text(), self._receiver.url))
         return [
             program,
             f"--config.file={path}",
@@ -135,7 +136,7 @@ class Alerting:
         ]
 
     def _prometheus(self, program: str, child: ChildProcess) -> list[str]:
-        (self._folder / RULES_FILE).write_text(fast_rules.rules(shipped_file(RULES_FILE).read_text()))
+        (self._folder / RULES_FILE).write_text(fast_rules.rules(find(f"alerts/{RULES_FILE}").read_text()))
         self._configure(None)
         return [
             program,

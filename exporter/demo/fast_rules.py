@@ -1,11 +1,10 @@
-"""The shipped alert rules and the shipped example for Alertmanager, found and given shorter waits for a demo.
+"""The shipped alert rules and the shipped example for Alertmanager, given shorter waits for a demo.
 
 Their waits are for a real Tableau: too long for a demo.
 """
 
 import re
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import yaml
 
 from exporter.alerting.evaluator import EvaluationOptions
 from exporter.alerting.rules import RULES
-from exporter.errors import DemoError
 
+RULES_FILE, ALERTMANAGER_FILE = "tableau.rules.yml", "alertmanager.yml"
 # A minute becomes a second. repeat_interval stays: nothing is to be notified twice.
 FACTOR = 60
 INTERVAL_SECONDS = 2
@@ -88,28 +87,3 @@ def _receiver(name: str, webhook: str) -> dict[str, Any]:
     if name == NOBODY:
         return {"name": name}
     return {"name": name, "webhook_configs": [{"url": webhook, "send_resolved": True}]}
-
-
-RULES_FILE, ALERTMANAGER_FILE = "tableau.rules.yml", "alertmanager.yml"
-CHECKOUT = Path(__file__).parents[2] / "alerts"
-DISTRIBUTION = "tableau-exporter"
-# As pyproject.toml has it.
-INSTALLED = f"share/{DISTRIBUTION}/alerts"
-
-
-def shipped_file(name: str) -> Path:
-    """Return the path of a file of ``alerts/``."""
-    for path in (CHECKOUT / name, *_installed(name)):
-        if path.is_file():
-            return path
-    message = f"{name} is not part of this installation: install the whole package, or run the demo from a checkout"
-    raise DemoError(message)
-
-
-def _installed(name: str) -> list[Path]:
-    # What the installer wrote down knows a virtual environment, a user's own folder and the system's alike.
-    try:
-        files = metadata.files(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
-        return []
-    return [Path(str(file.locate())) for file in files if file.as_posix().endswith(f"{INSTALLED}/{name}")]

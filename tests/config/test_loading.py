@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import DEFAULT_FILE, Configuration, Endpoint, RunOptions, load
+from exporter.config import DEFAULT_FILE, Configuration, Endpoint, RunOptions, default_file, load, loading
 from exporter.config.sections import Repository
 from exporter.errors import ConfigurationError
 from tests.config.conftest import COLLECTORS, FaultsOf, Load
@@ -298,3 +298,45 @@ exports:
     assert usage.names == (("usage", "csv", "abfss://account.dfs.core.windows.net/x"),)
     given = read(text, {"TABLEAU_EXPORTER_EXPORTS": "[{format: csv, table: users, output: 'x, y', every: 1h}]"})
     assert [(export.table, export.output) for export in given.exports] == [("users", ("x, y",))]
+
+
+def test_without_a_file_in_the_working_directory_the_systems_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default is the file of the working directory, then the one in /etc, then the one to write."""
+    assert Path("/etc/tableau-exporter/tableau-exporter.yml") == loading.SYSTEM_FILE
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "SYSTEM_FILE", tmp_path / "etc.yml")
+    assert default_file() == DEFAULT_FILE
+    (tmp_path / "etc.yml").touch()
+    assert default_file() == tmp_path / "etc.yml"
+    DEFAULT_FILE.touch()
+    assert default_file() == DEFAULT_FILE
+
+
+def test_a_working_directory_that_may_not_be_searched_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by another user in a closed folder, a command reads the environment alone."""
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)
+    environment = {"TABLEAU_EXPORTER_REPOSITORY__HOSTS": "db", "TABLEAU_EXPORTER_REPOSITORY__SSLMODE": "require"}
+    assert load(DEFAULT_FILE, environment, (), explicit=False).repository is not None
+    with pytest.raises(ConfigurationError, match=r"tableau-exporter.yml: no such file: write one"):
+        load(DEFAULT_FILE, {}, (), explicit=False)
+
+
+def test_a_history_in_a_closed_folder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may not enter the history's folder is referred to its group."""
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    environment = {"TABLEAU_EXPORTER_HISTORY__PATH": "/closed/history.duckdb"}
+    with pytest.raises(ConfigurationError) as caught:
+        load(None, environment, (), explicit=False, sections=("history",))
+    (fault,) = caught.value.faults
+    assert fault.path == "history.path"
+    assert fault.message.startswith("/closed/history.duckdb: Permission denied; run this as the agent's user, or join")
