@@ -203,8 +203,11 @@ class InsightsPoller:
         for site in self._sites.values():
             if known := self._archiver.identity(site).get(PUBLISHED):
                 self._published[site.name] = datetime.fromisoformat(known).replace(tzinfo=UTC).timestamp()
-        for name, hooks in self.hooks.items():
-            if hooks.expose_seen is not None and self._published:
+        for name, hooks in self.hooks.items() if self._published else ():
+            if hooks.expose_refreshed is not None:
+                blocks = tuple(hooks.expose_refreshed(self._published))
+                self._context.store.set_state(f"{name}/refreshed", TimedBlocks(blocks, max(self._published.values())))
+            if hooks.expose_seen is not None:
                 blocks = tuple(hooks.expose_seen(self._context.history.totals.seen, self._published))
                 timed = TimedBlocks(blocks, max(self._published.values()), LIFETIME_SECONDS)
                 self._context.store.set_state(name, timed)

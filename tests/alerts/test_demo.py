@@ -57,6 +57,7 @@ NEVER = {
     "TableauActivityLogUnreachable",
     "TableauAdminInsightsUnreachable",
     "TableauActivityLogLagging",
+    "TableauAdminInsightsLagging",
     "TableauActivityLogRetentionNear",
     "TableauBridgeSilent",
     "TableauServerProcessDown",

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from exporter.collectors import archived as every_table
 from exporter.collectors import discover
+from exporter.collectors.admin_insights import REFRESHED
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.rows import Row
@@ -28,7 +29,7 @@ from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, secon
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
 NAMES = ("assets", "admin_insights", "http_requests", "logins", "background_jobs", "active_users", "views")
 COLLECTORS = {name: discover()[name] for name in NAMES}
-SITE = "marketing"
+SITE, OTHER = "marketing", "emea"
 DAY = timedelta(days=1)
 DAY_SECONDS = 86_400.0
 LAST = datetime.max  # noqa: DTZ901 - naive, as all of these
@@ -149,7 +150,7 @@ def read_all(harness: RestPollerHarness, simulated: SimulatedCloud) -> int:
 
 def test_ninety_days_within_the_limit_of_an_hour(simulated: SimulatedCloud, tmp_path: Path) -> None:
     """The first read archives all events of ninety days of two sites, no query is refused, and no hour has over 100."""
-    sites = (SITE, "emea")
+    sites = (SITE, OTHER)
     harness = agent(simulated, tmp_path, sites=sites)
     begun, sent = harness.now, list[float]()
     while harness.now < begun + 3 * 3600.0:
@@ -245,6 +246,42 @@ def test_an_empty_source_is_no_event(harness: RestPollerHarness, simulated: Simu
     harness.poll(after=3600.0)
     read_all(harness, simulated)
     assert archived(harness) == reported(simulated.truth())
+
+
+@pytest.mark.usefixtures("few_days")
+def test_the_refresh_of_each_site_is_published(simulated: SimulatedCloud, tmp_path: Path) -> None:
+    """It is the newest that is archived as a whole: that of a site which cannot be read stands, over a restart too."""
+    harness = agent(simulated, tmp_path, sites=(SITE, OTHER))
+    harness.poll()
+    read_all(harness, simulated)
+    first = seconds(simulated.insights.refreshed_at)
+    assert harness.values(REFRESHED.name) == {(SITE,): first, (OTHER,): first}
+    simulated.server.failure_modes.sites_failing = {OTHER}
+    harness.poll(after=DAY_SECONDS)
+    read_all(harness, simulated)
+    second = first + DAY_SECONDS
+    assert harness.values(REFRESHED.name) == {(SITE,): second, (OTHER,): first}
+    simulated.server.failure_modes.reset()
+    simulated.server.failure_modes.vds_empty = {EVENTS}
+    harness.restart()
+    harness.poll(after=3600.0)
+    assert harness.values(REFRESHED.name) == {(SITE,): second, (OTHER,): first}
+    harness.rest.close()
+
+
+@pytest.mark.usefixtures("few_days")
+def test_no_refresh_is_published_before_it_is_read(
+    harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the first read goes on none is known."""
+    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 6)
+    harness.restart()
+    harness.poll()
+    assert archived(harness).total() > 0
+    assert harness.values(REFRESHED.name) == {}
+    for _ in range(3):
+        harness.poll(after=3600.0)
+    assert harness.values(REFRESHED.name) == {(SITE,): seconds(simulated.insights.refreshed_at)}
 
 
 def status(harness: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
