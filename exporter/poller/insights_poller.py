@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 
 from exporter.collectors import admin_insights, insights_hooks
+from exporter.collectors._arrow import number_of
 from exporter.errors import HistoryError, SourceError
 from exporter.exposition.state_store import TimedBlocks
 from exporter.inventory import Inventory
@@ -60,11 +61,23 @@ class InsightsPoller:
         self._blocks: dict[tuple[str, str], dict[str, TimedBlocks]] = {}
         self._published: dict[str, float] = {}
         self._sites: dict[str, InsightsSite] = {}
+        self._names: dict[str, str] = {}
         self._restored = False
 
     def add(self, inventory: Inventory) -> None:
         """Note the data sources of a site that was read in this poll."""
         self._sites[inventory.site] = insights_site(inventory)
+        self._names[inventory.site_luid] = inventory.site
+
+    @property
+    def sites(self) -> Mapping[int, str]:
+        """The labels of the sites that were read, by their numbers."""
+        return {number_of(luid): name for luid, name in self._names.items()}
+
+    @property
+    def published_at(self) -> float | None:
+        """When the newest refresh that is archived was made (Unix seconds)."""
+        return max(self._published.values(), default=None)
 
     def poll(self, now: float, refusal: SourceError | None) -> None:
         """Read what is due of the sites; ``refusal`` is why the REST API was not read."""

@@ -105,6 +105,8 @@ class RestPoller:
         self._system_info.poll(now, refusal)
         if self._insights is not None:
             self._insights.poll(now, refusal)
+            if until := self._insights.published_at:
+                self._queries.run_insights(self._insights.sites, now, until)
         if not self._status.has_source("repository"):
             publish_archive(self._context)
         self._end_poll()

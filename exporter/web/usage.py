@@ -243,8 +243,8 @@ def _content_row(opened: Opened, project: str, owner: str) -> Sequence[Cell]:
 
 
 NO_REQUESTS_SOURCE = (
-    "Requests are read from the repository of Tableau Server and from the Activity Log of Tableau Cloud, and neither is"
-    " configured: there is no data on requests, active users and opened content."
+    "Requests are read from the repository of Tableau Server, and of Tableau Cloud from the Activity Log or Admin"
+    " Insights; none is configured: there is no data on requests, active users and opened content."
 )
 
 NOT_ASKED = (
@@ -255,7 +255,7 @@ NOT_ASKED = (
 
 def why_no_requests(pages: PageData, sources: Container[str]) -> str:
     """Return why there are no requests, empty where there are; ``sources`` are the names of those that are polled."""
-    if "repository" not in sources and "activity_log" not in sources:
+    if not any(name in sources for name in ("repository", "activity_log", "admin_insights")):
         return NO_REQUESTS_SOURCE
     if "requests" not in pages.enabled:
         return "The collector http_requests is disabled: there is no data on requests and opened content."
@@ -267,10 +267,7 @@ def why_no_requests(pages: PageData, sources: Container[str]) -> str:
 def why_no_content(pages: PageData, listed: Content | None) -> str:
     """Return why a list of content is missing although requests are known, empty if it is there."""
     if "workbooks" not in pages.enabled:
-        return (
-            "Opened workbooks are listed with the content of a repository: none is configured, or the collector content"
-            " is disabled. The view usage of the history has the opened views of Tableau Cloud too."
-        )
+        return "The collector content is disabled: opened workbooks and views are not listed."
     if listed is None:
         return NOT_ASKED
     return ""

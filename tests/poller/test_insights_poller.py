@@ -27,7 +27,7 @@ from exporter.poller import insights_poller
 from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
-NAMES = ("assets", "admin_insights", "http_requests", "logins", "background_jobs", "active_users", "views")
+NAMES = ("assets", "admin_insights", "http_requests", "logins", "background_jobs", "active_users", "views", "content")
 COLLECTORS = {name: discover()[name] for name in NAMES}
 SITE, OTHER = "marketing", "emea"
 DAY = timedelta(days=1)
@@ -368,6 +368,31 @@ def test_daily_truth(harness: RestPollerHarness, simulated: SimulatedCloud) -> N
     assert {site for site, _ in seats} == {SITE}
     expiry = harness.values("tableau_token_expiry_timestamp_seconds")
     assert expiry == {(SITE, "personal_access_token"): seconds(refreshed + 5 * DAY)}
+
+
+@pytest.mark.usefixtures("few_days")
+def test_the_pages_list_what_was_opened(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
+    """Each workbook and view with its loads, under its present name; the hours end at the refresh."""
+    harness.poll()
+    harness.poll(after=3600.0)
+    views = [row for row in simulated.truth() if row["Event Name"] == "Access View"]
+    urls = Counter(str(row["Item Repository Url"]).partition("/sheets/")[::2] for row in views)
+    answers = harness.context.answers
+    found = answers.of("views")["rest"]
+    names = {row["Item LUID"]: row["Item Name"] for row in views}
+    rows = found.rows.to_pylist()
+    assert [row["loads_30d"] for row in rows] == sorted(urls.values(), reverse=True)
+    assert {row["asset_id"]: row["name"] for row in rows} == names
+    assert {found.sites[row["site_id"]] for row in rows} == {SITE}
+    books = answers.of("workbooks")["rest"].rows.to_pylist()
+    loads = {row["workbook"]: row["loads_30d"] for row in books}
+    assert loads == Counter(str(row["Item Repository Url"]).split("/")[0] for row in views)
+    assets = {row["asset_id"]: row["asset_name"] for (kind, _), row in harness.assets().items() if kind == "workbook"}
+    assert {row["asset_id"]: row["name"] for row in books}.items() <= assets.items()
+    usage = answers.usage()
+    assert usage is not None
+    assert usage.counted_at == seconds(simulated.insights.refreshed_at)
+    assert int(usage.requests[SITE].sum()) == len(views)
 
 
 @pytest.mark.usefixtures("few_days")

@@ -62,3 +62,86 @@ VIEWS_RECALL = f"""
     LIMIT 1000
 """
 """A row for each of the most loaded views."""
+
+# Nothing lists the views of Tableau Cloud: their names come with the requests. Sites of Server have other numbers.
+_OPENED = """
+            FROM cloud_requests, today
+            WHERE created_at > today.day - 30 AND action = 'bootstrapSession'"""
+
+CLOUD_WORKBOOKS = f"""
+    WITH
+        {_TODAY},
+        used AS (
+            SELECT site_id, workbook, max(views_by_day.day) AS last_day, {_SUMS}
+            FROM views_by_day, today
+            GROUP BY site_id, workbook
+            HAVING loads_30d > 0
+        ),
+        opened AS (
+            SELECT
+                site_id,
+                workbook,
+                max_by(workbook_title, created_at) AS name,
+                max_by(workbook_luid, created_at) AS asset_id
+            {_OPENED.strip()}
+            GROUP BY site_id, workbook
+        ),
+        books AS (
+            SELECT
+                sites.id AS site_id,
+                state.content_url AS workbook,
+                state.asset_name AS name,
+                state.asset_id AS asset_id
+            FROM state
+            JOIN latest_sites AS sites ON coalesce(nullif(sites.url_namespace, ''), 'default') = state.site
+            WHERE state.asset_type = 'workbook' AND state.content_url <> ''
+        )
+    SELECT
+        used.site_id AS site_id,
+        coalesce(books.asset_id, opened.asset_id) AS asset_id,
+        coalesce(books.name, opened.name) AS name,
+        used.workbook AS workbook,
+        NULL::TIMESTAMP AS created_at,
+        used.last_day AS last_day,
+        {_LOADS}
+    FROM used
+    JOIN opened USING (site_id, workbook)
+    LEFT JOIN books USING (site_id, workbook)
+    ORDER BY used.loads_30d DESC, used.site_id, used.workbook
+    LIMIT 1000
+"""
+"""The same of Tableau Cloud, of the most loaded workbooks; ``state`` are the assets of the REST API."""
+
+CLOUD_VIEWS = f"""
+    WITH
+        {_TODAY},
+        used AS (
+            SELECT site_id, workbook, "view", max(views_by_day.day) AS last_day, {_SUMS}
+            FROM views_by_day, today
+            GROUP BY site_id, workbook, "view"
+            HAVING loads_30d > 0
+        ),
+        opened AS (
+            SELECT
+                site_id,
+                workbook,
+                "view",
+                max_by(view_title, created_at) AS name,
+                max_by(view_luid, created_at) AS asset_id
+            {_OPENED.strip()}
+            GROUP BY site_id, workbook, "view"
+        )
+    SELECT
+        used.site_id AS site_id,
+        opened.asset_id AS asset_id,
+        opened.name AS name,
+        used.workbook AS workbook,
+        NULL::TIMESTAMP AS created_at,
+        used.last_day AS last_day,
+        {_LOADS}
+    FROM used
+    JOIN opened USING (site_id, workbook, "view")
+    ORDER BY used.loads_30d DESC, used.site_id, used.workbook, used."view"
+    LIMIT 1000
+"""
+"""The same of Tableau Cloud; ``state`` is not read."""
