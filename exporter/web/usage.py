@@ -33,7 +33,7 @@ LATE_INTERVALS, LATE_SECONDS = 3, 1800.0
 HOURS_HEAD = ("hour_utc", "requests", "active_people")
 CONTENT_HEAD = (
     "site", "luid", "name", "workbook", "created_utc", "loads_7d", "loads_30d", "loads_90d", "last_opened_day",
-    "project", "content_owner",
+    "project", "content_owner", "users_30d",
 )  # fmt: skip
 
 
@@ -96,6 +96,7 @@ class Opened:
     created_at: float | None
     loads: Mapping[int, int]
     last_day: float | None
+    users: int | None
 
 
 def sites_of(pages: PageData) -> list[str]:
@@ -212,6 +213,7 @@ def _opened(content: Content, place: int) -> Opened:
         known(content.created_at[place]),
         {days: int(counts[place]) for days, counts in content.loads.items()},
         known(content.last_day[place]),
+        content.users[place],
     )
 
 
@@ -239,6 +241,7 @@ def _content_row(opened: Opened, project: str, owner: str) -> Sequence[Cell]:
         (at(opened.last_day) or "")[:10] or None,
         project or None,
         owner or None,
+        opened.users,
     )
 
 

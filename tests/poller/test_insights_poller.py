@@ -389,6 +389,10 @@ def test_the_pages_list_what_was_opened(harness: RestPollerHarness, simulated: S
     assert loads == Counter(str(row["Item Repository Url"]).split("/")[0] for row in views)
     assets = {row["asset_id"]: row["asset_name"] for (kind, _), row in harness.assets().items() if kind == "workbook"}
     assert {row["asset_id"]: row["name"] for row in books}.items() <= assets.items()
+    users: dict[str, set[object]] = {}
+    for row in views:
+        users.setdefault(str(row["Item Repository Url"]).split("/")[0], set()).add(row["Actor User Id"])
+    assert {row["workbook"]: row["users_30d"] for row in books} == {name: len(ids) for name, ids in users.items()}
     usage = answers.usage()
     assert usage is not None
     assert usage.counted_at == seconds(simulated.insights.refreshed_at)
