@@ -209,7 +209,8 @@ def test_content_of_tableau_cloud_waits_for_its_names(tmp_path: Path) -> None:
             (
                 "INSERT INTO cloud_requests BY NAME SELECT 7 AS site_id, 'bootstrapSession' AS action,"
                 f" TIMESTAMP '{day}' AS created_at, 'Costs' AS workbook, \"view\", view_title, user_id,"
-                " 'Old name' AS workbook_title FROM (VALUES ('Map', 'A map', 5), ('Top', 'The top', 5), ('Top', 'The top', 6))"
+                " 'Old name' AS workbook_title"
+                " FROM (VALUES ('Map', 'A map', 5), ('Top', 'The top', 5), ('Top', 'The top', 6))"
                 ' AS opened ("view", view_title, user_id)'
             ),
             f"INSERT INTO workbook_opens SELECT '{day}', site_id, workbook, user_id FROM cloud_requests",
