@@ -208,16 +208,33 @@ def test_a_restart_in_the_first_read_goes_on(
     harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Days that were read are not read again, and the queries of the hour count on."""
-    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 8)
+    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 12)
     for _ in range(2):
         harness.restart()
         harness.poll()
-        assert len(simulated.queries()) == 8
+        assert len(simulated.queries()) == 12
     for hour in range(2, 5):
         harness.restart()
         harness.poll(after=3600.0)
-        assert len(simulated.queries()) <= 8 * hour
+        assert len(simulated.queries()) <= 12 * hour
     assert archived(harness) == reported(simulated.truth())
+
+
+@pytest.mark.usefixtures("few_days")
+def test_licences_and_tokens_come_before_the_events(
+    simulated: SimulatedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of every site are read by the first poll, though the queries of the hour are too few for all events."""
+    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 20)
+    harness = agent(simulated, tmp_path, sites=(SITE, OTHER))
+    harness.poll()
+    for family in ("tableau_licensed_seats", "tableau_token_expiry_timestamp_seconds"):
+        assert {site for site, _ in harness.values(family)} == {SITE, OTHER}
+    assert 0 < archived(harness).total() < len(simulated.truth(SITE)) + len(simulated.truth(OTHER))
+    for _ in range(2):
+        harness.poll(after=3600.0)
+    assert archived(harness) == reported([row for site in (SITE, OTHER) for row in simulated.truth(site)])
+    harness.rest.close()
 
 
 @pytest.mark.usefixtures("few_days")
@@ -274,7 +291,7 @@ def test_no_refresh_is_published_before_it_is_read(
     harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as the first read goes on none is known."""
-    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 6)
+    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 11)
     harness.restart()
     harness.poll()
     assert archived(harness).total() > 0
