@@ -85,7 +85,8 @@ class InsightsArchiver:
                         made = insights.rows_for(transaction.connection, events, of_hooks)
                         self._append(transaction, events, made, lookups)
                 mark_span(transaction.connection, new.column("event_date"), naive(transaction.now))
-            self._move(transaction, site, moved)
+            position = self._move(transaction, site, moved)
+        self._keep(position)
         return int(arriving.num_rows - new.num_rows)
 
     def _counted(self, site: InsightsSite, rows: pa.Table, end: date, published: datetime) -> dict[str, str]:
@@ -125,7 +126,8 @@ class InsightsArchiver:
     def move(self, site: InsightsSite, moved: Mapping[str, str], now: float) -> None:
         """Move the position of a site."""
         with self._history.transaction(instant(now)) as transaction:
-            self._move(transaction, site, moved)
+            position = self._move(transaction, site, moved)
+        self._keep(position)
 
     def finish(self, now: float) -> None:
         """Record the queries that no other transaction has recorded."""
@@ -144,11 +146,17 @@ class InsightsArchiver:
     def _folds(self, events: Events) -> Sequence[Fold]:
         return (*events.folds, *self._of_requests) if events.counts_usage else events.folds
 
-    def _move(self, transaction: Transaction, site: InsightsSite, moved: Mapping[str, str]) -> None:
+    def _move(self, transaction: Transaction, site: InsightsSite, moved: Mapping[str, str]) -> Position:
+        """Move the position of a site; return it as it stands when the transaction is committed."""
         old = self._history.positions.get(site.position, Position(site.position))
         new = replace(old, identity={**old.identity, **moved}, polled_at=naive(transaction.now))
         move(transaction.connection, old, new)
         self._record(transaction)
+        return replace(new, version=old.version + 1)
+
+    def _keep(self, position: Position) -> None:
+        """Remember where a site stands: within a batch of the Activity Log the history is not read again."""
+        self._history.positions[position.source] = position
 
     def _record(self, transaction: Transaction) -> None:
         if count := self._budget.unrecorded:

@@ -238,6 +238,16 @@ def test_licences_and_tokens_come_before_the_events(
 
 
 @pytest.mark.usefixtures("few_days")
+def test_it_is_archived_while_the_activity_log_writes(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
+    """A batch of another poller, which reads the positions again only at its end, keeps none of it."""
+    with harness.context.history.batch():
+        harness.poll()
+    assert status(harness).error is None
+    assert archived(harness) == reported(simulated.truth())
+    assert harness.values(REFRESHED.name) == {(SITE,): seconds(simulated.insights.refreshed_at)}
+
+
+@pytest.mark.usefixtures("few_days")
 def test_a_day_that_is_too_large_is_halved_by_its_ids(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """Where an answer would exceed its limit the day is read in parts, of which each is small enough."""
     simulated.server.failure_modes.vds_largest_answer = max(Counter(day for day, *_ in days(simulated)).values()) - 1
