@@ -23,8 +23,10 @@ from exporter.demo.tableau.server import TableauServer
 
 # One personal access token carries one session: the agent has one, visitors have another.
 AGENT, VISITOR = "exporter", "visitor"
-# How far the Activity Log and Admin Insights go back, and how long after an event it is there.
+# How far the Activity Log goes back, and how long after an event it is there.
 LOGGED, DELAY = timedelta(days=7), timedelta(seconds=20)
+# How far Admin Insights goes back: as far as its queries of the first hour, from the oldest of 90 days on, find events.
+INSIGHTS = timedelta(days=45)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def cloud() -> Iterator[Simulated]:
     begin = whole_hour(company.now)
     story = ActivityStory(company, live_since=begin, new_jobs=life.new_jobs)
     files = ActivityFiles(story, begin - LOGGED, utc_now, live_since=begin, delay=DELAY)
-    insights = AdminInsights(company, story, utc_now, LOGGED)
+    insights = AdminInsights(company, story, utc_now, INSIGHTS)
     with (
         TableauServer(Estate(life.facts), tokens=tokens, cloud=True, insights=insights) as tableau,
         CloudManager(files, token=secrets.token_urlsafe(32)) as manager,

@@ -140,8 +140,9 @@ def test_an_activity_log_that_is_longer_than_admin_insights(long_log: BothSource
     accesses = dict(log.query(ACCESSES))
     found, outside = dict(log.query(REQUESTS_OF_SITES)), dict(log.query(OUTSIDE.format(REFRESHED_AT)))
     earlier = dict(log.query(EARLIER))
-    assert len(found) == len(earlier) == len(accesses) > 1
-    assert found == {site: accesses[site] + outside[site] for site in found}
+    assert len(found) == len(accesses) > 1
+    assert sum(earlier.values()) > 0
+    assert found == {site: accesses[site] + outside.get(site, 0) for site in found}
     for family, table in (("tableau_http_requests_total", "cloud_requests"), ("tableau_logins_total", "logins")):
         assert log.query(f"SELECT count(*) FROM {table}") == [(counted(harness, family),)]
     assert_jobs_once(harness)
