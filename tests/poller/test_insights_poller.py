@@ -248,6 +248,27 @@ def test_it_is_archived_while_the_activity_log_writes(harness: RestPollerHarness
 
 
 @pytest.mark.usefixtures("few_days")
+def test_the_agent_ends_while_it_is_read(
+    harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll ends without an error; what was read is archived, and the next start goes on after it."""
+    rows = simulated.insights.rows
+
+    def stopping(site: Site, source: str, first_day: datetime, last_day: datetime) -> Iterator[Row]:
+        if source == EVENTS and first_day > NOW - 3 * DAY:
+            harness.context.stopped.set()
+        return rows(site, source, first_day, last_day)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simulated.insights, "rows", stopping)
+        harness.poll()
+    assert 0 < archived(harness).total() < len(simulated.truth())
+    harness.restart()
+    harness.poll()
+    assert archived(harness) == reported(simulated.truth())
+
+
+@pytest.mark.usefixtures("few_days")
 def test_a_day_that_is_too_large_is_halved_by_its_ids(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """Where an answer would exceed its limit the day is read in parts, of which each is small enough."""
     simulated.server.failure_modes.vds_largest_answer = max(Counter(day for day, *_ in days(simulated)).values()) - 1
