@@ -1552,6 +1552,14 @@ PROTECTIONS = (
         ("poller/test_changed_source.py::test_an_activity_log_after_admin_insights",),
     ),
     Protection(
+        "an Activity Log counts the days before the first event of Admin Insights",
+        (),
+        "poller/insights_archiver.py",
+        "begin = until if oldest is None else oldest",
+        "begin = datetime(2000, 1, 1) or oldest",
+        ("poller/test_changed_source.py::test_an_activity_log_that_is_longer_than_admin_insights",),
+    ),
+    Protection(
         "Admin Insights does not count what an Activity Log has counted",
         (),
         "poller/insights_archiver.py",

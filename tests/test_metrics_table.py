@@ -59,6 +59,7 @@ FAMILIES = {
     "tableau_series_dropped_total": ("counter", ("family",)),
     "tableau_activity_log_newest_event_timestamp_seconds": ("gauge", ("site",)),
     "tableau_events_total": ("counter", ("site", "action_type", "event")),
+    "tableau_admin_insights_refresh_timestamp_seconds": ("gauge", ("site",)),
     "tableau_licensed_seats": ("gauge", ("site", "site_role")),
     "tableau_token_expiry_timestamp_seconds": ("gauge", ("site", "kind")),
     "tableau_view_lifetime_requests_total": ("counter", ("site", "workbook", "view")),

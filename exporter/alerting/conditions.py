@@ -12,6 +12,7 @@ from exporter.alerting.notification import Pairs
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResult, always, never
 from exporter.collectors.activity_log import NEWEST
+from exporter.collectors.admin_insights import REFRESHED
 from exporter.collectors.assets.metrics import HOUR
 from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
@@ -39,6 +40,7 @@ PURGE_RISK_RATIO = 0.5
 PURGE_RISK_LEAST_SECONDS = 7200
 ACTIVITY_LOG_LAG_SECONDS = 259_200
 ACTIVITY_LOG_RETENTION_SECONDS = 864_000
+INSIGHTS_AGE_SECONDS = 172_800
 BRIDGE_SILENT_SECONDS = 259_200
 SUBSCRIPTION_FAILURES = 2
 CLOCK_AHEAD_SECONDS = 3600
@@ -243,18 +245,25 @@ def activity_log_lagging(view: MetricSnapshot) -> RuleResult:
     """Find sites whose newest event is old although Tableau Cloud Manager answers."""
     if view.sources.up.get("activity_log") is False:
         return RuleResult({})
-    return RuleResult(_old_events(view, ACTIVITY_LOG_LAG_SECONDS))
+    return RuleResult(_old(view, NEWEST, ACTIVITY_LOG_LAG_SECONDS))
 
 
 def activity_log_retention_near(view: MetricSnapshot) -> RuleResult:
     """Find sites whose events will soon be deleted while polls fail."""
     if view.value(families.COLLECTOR_SUCCESS, collector="activity_log") != 0:
         return RuleResult({})
-    return RuleResult(_old_events(view, ACTIVITY_LOG_RETENTION_SECONDS))
+    return RuleResult(_old(view, NEWEST, ACTIVITY_LOG_RETENTION_SECONDS))
 
 
-def _old_events(view: MetricSnapshot, seconds: float) -> dict[Pairs, float]:
-    ages = {pairs: view.now - at for pairs, at in view.samples(NEWEST)}
+def insights_lagging(view: MetricSnapshot) -> RuleResult:
+    """Find sites whose archived refresh is old although Admin Insights of some site and the REST API answer."""
+    if any(view.sources.up.get(source) is False for source in ("admin_insights", "rest")):
+        return RuleResult({})
+    return RuleResult(_old(view, REFRESHED, INSIGHTS_AGE_SECONDS))
+
+
+def _old(view: MetricSnapshot, family: Family, seconds: float) -> dict[Pairs, float]:
+    ages = {pairs: view.now - at for pairs, at in view.samples(family)}
     return {pairs: age for pairs, age in ages.items() if age > seconds}
 
 

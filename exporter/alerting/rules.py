@@ -57,6 +57,7 @@ _DASHBOARDS = {
     "TableauFreshnessSourceSilent": ("freshness", ("site",)),
     "TableauActivityLogLagging": ("usage", ("site",)),
     "TableauActivityLogRetentionNear": ("usage", ("site",)),
+    "TableauAdminInsightsLagging": ("usage", ("site",)),
     "TableauBridgeSilent": ("background-jobs", ("site",)),
 }
 _REST_UNREACHABLE = (
@@ -164,6 +165,16 @@ RULES: Sequence[Rule] = (
         "Tableau will soon delete events of the site {site} that are not archived.",
         "The newest archived event is {span} old, and polls of the Activity Log fail. Tableau deletes events after 14"
         " days, or after 365 with Advanced Management.",
+    ),
+    Rule(
+        "TableauAdminInsightsLagging",
+        "warning",
+        3 * HOUR,
+        conditions.insights_lagging,
+        "Admin Insights of the site {site} is old.",
+        "Its newest archived refresh is {span} old, although the source answers; it comes once a day. Tableau did not"
+        " refresh it, or the project or a data source of this site cannot be read. Usage, licences and tokens of the"
+        " site are outdated.",
     ),
     Rule(
         "TableauBridgeSilent",

@@ -200,7 +200,9 @@ def assets(output: Path) -> int:
 @click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End after this time, such as 60s.")
 @click.option("--keep", is_flag=True, help="Keep the demo's folder.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=10_071, show_default=True, help="Port of the agent.")
-@click.option("--cloud", is_flag=True, help="Simulate Tableau Cloud: the REST API alone, no repository.")
+@click.option(
+    "--cloud", is_flag=True, help="Simulate Tableau Cloud: REST API, Activity Log, Admin Insights; no repository."
+)
 @click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and print each notification.")
 def demo(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
     """Run the whole system on an empty machine: a simulated Tableau with live traffic, and the real agent."""

@@ -47,6 +47,8 @@ class InsightsHooks:
     expose_tokens: ExposeRows | None = None
     expose_seen: "Callable[[Any, Mapping[str, float]], Sequence[Block]] | None" = None
     """From the last request of each person, and when the events of each site were published (Unix seconds)."""
+    expose_refreshed: Callable[[Mapping[str, float]], Sequence[Block]] | None = None
+    """From the newest refresh of each site that is archived as a whole (Unix seconds); it stands until the next."""
     beside: frozenset[str] = frozenset({"repository", "activity_log"})
 
     @property

@@ -70,6 +70,8 @@ class StateHistory:
     """The name of the web page that shows the answer to ``page_sql``."""
     page_sql: str | None = None
     """A query for the page; ``$now`` is the instant, where it has that."""
+    cloud_sql: str | None = None
+    """The query where no repository has the rows, but usage of Tableau Cloud is archived; its ``state`` are assets."""
     page_seconds: float = 0.0
     """How long that answer is reused: an expensive query runs seldom."""
     learn_usage: LearnUsage | None = None

@@ -179,6 +179,13 @@ TOKEN_EXPIRY = Family(
     ("site", "kind"),
     f"{SOURCE}: {TOKENS.name}",
 )
+REFRESHED = Family(
+    "tableau_admin_insights_refresh_timestamp_seconds",
+    "gauge",
+    "The newest refresh of Admin Insights of which every event is in the history; from Admin Insights every day.",
+    ("site",),
+    f"{SOURCE}: {EVENTS.name}",
+)
 # What is no content may be a person, whose name an item has.
 CONTENT_TYPES = ("View", "Workbook", "Data Source", "Datasource", "Flow", "Project", "Metric", "Virtual Connection")
 TOKEN_KIND = "personal_access_token"  # noqa: S105 - a label
@@ -203,6 +210,11 @@ def expose_tokens(site: str, rows: pa.Table, now: float) -> Sequence[Block]:
     return [Block(TOKEN_EXPIRY, Labels(TOKEN_EXPIRY.labels, ([site], [TOKEN_KIND])), [min(coming)])]
 
 
+def expose_refreshed(published: Mapping[str, float]) -> Sequence[Block]:
+    """Expose the refresh of each site (Unix seconds)."""
+    return [Block(REFRESHED, Labels(REFRESHED.labels, [list(published)]), list(published.values()))]
+
+
 COLLECTOR = Collector(
     "admin_insights",
     "Admin Insights of Tableau Cloud, once a day: events, each archived and counted once, licences and tokens.",
@@ -225,7 +237,8 @@ COLLECTOR = Collector(
         ),
         expose_users=expose_users,
         expose_tokens=expose_tokens,
+        expose_refreshed=expose_refreshed,
         beside=frozenset(),
     ),
-    families=(SEATS, TOKEN_EXPIRY),
+    families=(SEATS, TOKEN_EXPIRY, REFRESHED),
 )

@@ -34,11 +34,12 @@ stale now are notified within a minute, here below; then the refresh of one is f
 """
 CLOUD = """\
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_active_users'
+  curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_licensed_seats'
   {python} -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('FROM usage LIMIT 5'))"
 
 There is no repository: assets come from the REST and Metadata APIs, requests from the Activity Log of Tableau Cloud
-Manager, a minute or two after they happened. Extracts are refreshed meanwhile. Ctrl-C ends the demo and removes its
-files.
+Manager, a minute or two after they happened, licences and tokens from Admin Insights. Extracts are refreshed meanwhile.
+Ctrl-C ends the demo and removes its files.
 """
 
 

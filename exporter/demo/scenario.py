@@ -25,6 +25,8 @@ from exporter.demo.tableau.server import TableauServer
 AGENT, VISITOR = "exporter", "visitor"
 # How far the Activity Log goes back, and how long after an event it is there.
 LOGGED, DELAY = timedelta(days=7), timedelta(seconds=20)
+# How far Admin Insights goes back: as far as its queries of the first hour, from the oldest of 90 days on, find events.
+INSIGHTS = timedelta(days=45)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def cloud() -> Iterator[Simulated]:
     begin = whole_hour(company.now)
     story = ActivityStory(company, live_since=begin, new_jobs=life.new_jobs)
     files = ActivityFiles(story, begin - LOGGED, utc_now, live_since=begin, delay=DELAY)
-    insights = AdminInsights(company, story, utc_now)
+    insights = AdminInsights(company, story, utc_now, INSIGHTS)
     with (
         TableauServer(Estate(life.facts), tokens=tokens, cloud=True, insights=insights) as tableau,
         CloudManager(files, token=secrets.token_urlsafe(32)) as manager,
@@ -96,6 +98,7 @@ def write_configuration(
             "token_value_file": str(_secret(folder / f"token-{token}", simulated.tokens[token])),
             "poll_interval": "10s",
             "system_info": simulated.repository is not None,
+            "admin_insights": simulated.repository is None,
         },
         "history": {"path": str(folder / "history.duckdb")},
         "collectors": {"views": True},

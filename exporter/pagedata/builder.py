@@ -119,6 +119,8 @@ class Content:
     loads: Mapping[int, Counts]
     """Over the last 7, 30 and 90 days."""
     last_day: Numbers
+    users: Sequence[int | None]
+    """Users who opened it within 30 days, as far as they are counted."""
 
     @classmethod
     def of(cls, answer: HistoryAnswer) -> "Content":
@@ -133,6 +135,7 @@ class Content:
             _instants(rows.column("created_at")),
             {days: rows.column(f"loads_{days}d").to_numpy() for days in (7, 30, 90)},
             _instants(rows.column("last_day")),
+            rows.column("users_30d").to_pylist(),
         )
 
 

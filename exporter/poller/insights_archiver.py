@@ -68,7 +68,7 @@ class InsightsArchiver:
         self, site: InsightsSite, rows: pa.Table, first: date, end: date, published: datetime, now: float
     ) -> int:
         """Write the events of days that are whole, and move the position; return how many came under a new number."""
-        moved = {NEXT: end.isoformat(), **self._counted(site, first, end, published)}
+        moved = {NEXT: end.isoformat(), **self._counted(site, rows, end, published)}
         begin, until = (datetime.combine(day, time()) for day in (first, end))
         arriving = self._events(site, rows)
         with self._history.transaction(instant(now)) as transaction:
@@ -85,15 +85,24 @@ class InsightsArchiver:
                         made = insights.rows_for(transaction.connection, events, of_hooks)
                         self._append(transaction, events, made, lookups)
                 mark_span(transaction.connection, new.column("event_date"), naive(transaction.now))
-            self._move(transaction, site, moved)
+            position = self._move(transaction, site, moved)
+        self._keep(position)
         return int(arriving.num_rows - new.num_rows)
 
-    def _counted(self, site: InsightsSite, first: date, end: date, published: datetime) -> dict[str, str]:
-        """Return the span in which usage is counted once these days are: an Activity Log does not count it again."""
+    def _counted(self, site: InsightsSite, rows: pa.Table, end: date, published: datetime) -> dict[str, str]:
+        """Return the span in which usage is counted once these days are: an Activity Log does not count it again.
+
+        It begins with the hour of the first event: days that were queried before may be older than the source.
+        """
         if not any(hooks.events and not hooks.counts_alone for hooks in self._hooks.values()):
             return {}
-        begin, until = datetime.combine(first, time()), min(datetime.combine(end, time()), published)
-        return insights.longer_span(self._history.positions.get(site.position), begin, until)
+        known = self._history.positions.get(site.position)
+        oldest = pc.min(rows.column("event_date")).as_py() if rows.num_rows else None
+        if oldest is None and insights.counted_span(known) is None:
+            return {}
+        until = min(datetime.combine(end, time()), published)
+        begin = until if oldest is None else oldest.replace(minute=0, second=0, microsecond=0, tzinfo=None)
+        return insights.longer_span(known, begin, until)
 
     def _unlogged(self, transaction: Transaction, site: InsightsSite, rows: pa.Table) -> pa.Table:
         """Return the events after the newest that an Activity Log has reported while there was one."""
@@ -117,7 +126,8 @@ class InsightsArchiver:
     def move(self, site: InsightsSite, moved: Mapping[str, str], now: float) -> None:
         """Move the position of a site."""
         with self._history.transaction(instant(now)) as transaction:
-            self._move(transaction, site, moved)
+            position = self._move(transaction, site, moved)
+        self._keep(position)
 
     def finish(self, now: float) -> None:
         """Record the queries that no other transaction has recorded."""
@@ -136,11 +146,17 @@ class InsightsArchiver:
     def _folds(self, events: Events) -> Sequence[Fold]:
         return (*events.folds, *self._of_requests) if events.counts_usage else events.folds
 
-    def _move(self, transaction: Transaction, site: InsightsSite, moved: Mapping[str, str]) -> None:
+    def _move(self, transaction: Transaction, site: InsightsSite, moved: Mapping[str, str]) -> Position:
+        """Move the position of a site; return it as it stands when the transaction is committed."""
         old = self._history.positions.get(site.position, Position(site.position))
         new = replace(old, identity={**old.identity, **moved}, polled_at=naive(transaction.now))
         move(transaction.connection, old, new)
         self._record(transaction)
+        return replace(new, version=old.version + 1)
+
+    def _keep(self, position: Position) -> None:
+        """Remember where a site stands: within a batch of the Activity Log the history is not read again."""
+        self._history.positions[position.source] = position
 
     def _record(self, transaction: Transaction) -> None:
         if count := self._budget.unrecorded:

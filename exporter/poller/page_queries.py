@@ -4,7 +4,8 @@ Each query has a transaction of its own. One that fails costs the pages its answ
 answer stays, with its age.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +15,8 @@ import pyarrow as pa
 import structlog
 
 from exporter.collector import LearnUsage, StateKey
-from exporter.collectors import counts_people, requests_collector
+from exporter.collectors import asset_state, counts_people, insights_hooks, requests_collector
+from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.errors import HistoryBusy, HistoryError
 from exporter.history import sizes
 from exporter.history.totals import instant, naive
@@ -57,25 +59,65 @@ class PageQueries:
 
     def run(self, states: Mapping[StateKey, pa.Table], sites: Mapping[int, str], now: float) -> None:
         """Run the queries that are due about these states and about usage; ``sites`` are labels by number."""
-        try:
-            while self._query("views_by_day", now, lambda transaction: sum_up(transaction.connection)):
-                pass
+        with self._logged_if_busy():
+            self._sum_up(now)
             for key, rows in states.items():
-                self._query_state(key, rows, sites, now)
+                self._query_state(key, self.context.state(key).history.page_sql, rows, sites, now)
             self._learn_usage(now)
             # One source is enough for what is not about its rows: the one that archives requests.
             if self.source != "rest" and requests_collector(self.context.collectors):
-                self._query_usage(sites, now)
+                self._query_requests(sites, now, now)
+
+    def run_insights(self, sites: Mapping[int, str], now: float, until: float) -> None:
+        """Run those about usage where it comes from Admin Insights alone, until its refresh (Unix seconds)."""
+        name = requests_collector(self.context.collectors)
+        if name not in insights_hooks(self.context.collectors, self._sources()):
+            return
+        with self._logged_if_busy():
+            self._sum_up(now)
+            self._query_requests(sites, now, until)
+
+    @contextmanager
+    def _logged_if_busy(self) -> Iterator[None]:
+        try:
+            yield
         except HistoryBusy as error:
             # A process that holds the file holds it for the next query too.
             self._log(BUSY, error)
 
-    def _query_state(self, key: StateKey, rows: pa.Table, sites: Mapping[int, str], now: float) -> None:
+    def _sum_up(self, now: float) -> None:
+        while self._query("views_by_day", now, lambda transaction: sum_up(transaction.connection)):
+            pass
+
+    def _query_requests(self, sites: Mapping[int, str], now: float, until: float) -> None:
+        self._query_usage(sites, now, until)
+        if not self.context.store.status.has_source("repository"):
+            self._query_cloud_content(sites, now)
+
+    def _sources(self) -> set[str]:
+        return {status.name for status in self.context.store.status.sources()}
+
+    def _query_cloud_content(self, sites: Mapping[int, str], now: float) -> None:
+        """Query the opened content of Tableau Cloud; again at the next poll as long as the REST API was not read."""
+        key = asset_state(self.context.collectors)
+        merged = self.context.merged_states.get(key) if key else None
+        assets = merged.rows(now) if merged else None
+        awaits_assets = merged is not None and assets is None and "rest" in self._sources()
+        rows = ARROW_SCHEMA.empty_table() if assets is None else assets
+        for name, collector in self.context.collectors.items():
+            for index, state in enumerate(collector.states):
+                if state.history.cloud_sql is not None:
+                    self._query_state((name, index), state.history.cloud_sql, rows, sites, now)
+                    if awaits_assets:
+                        del self._due[name, index]
+
+    def _query_state(
+        self, key: StateKey, sql: str | None, rows: pa.Table, sites: Mapping[int, str], now: float
+    ) -> None:
         history = self.context.state(key).history
         due = self._due.setdefault(key, Due(history.page_seconds))
-        if history.page is None or history.page_sql is None or not due.at(now):
+        if history.page is None or sql is None or not due.at(now):
             return
-        sql = history.page_sql
         # DuckDB refuses a parameter that a statement does not have.
         with_now = "$now" in sql
         answer = self._query(
@@ -118,13 +160,13 @@ class PageQueries:
     def _learn(self, learn: LearnUsage, rows: pa.Table, transaction: Transaction) -> pa.Table:
         return learn(transaction.query_with, rows, self.context.timezone, naive(transaction.now))
 
-    def _query_usage(self, sites: Mapping[int, str], now: float) -> None:
+    def _query_usage(self, sites: Mapping[int, str], now: float, until: float) -> None:
         used = self._query(
             "usage", now, partial(Transaction.read_usage, with_people=counts_people(self.context.collectors))
         )
         if used is not None:
             since = used.loads_since.replace(tzinfo=UTC).timestamp() if used.loads_since else None
-            self.context.answers.set_usage(usage_of(used.requests, used.people, sites, now, since))
+            self.context.answers.set_usage(usage_of(used.requests, used.people, sites, until, since))
 
     def _query(self, name: str, now: float, query: Callable[[Transaction], Answer]) -> Answer | None:
         """Return the answer; None where the query fails, which is logged once. Raises HistoryBusy."""

@@ -4,6 +4,7 @@ A site that fails does not affect the others: its previous rows are published un
 """
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -104,7 +105,7 @@ class RestPoller:
         self._publisher.publish_sources(self._read_at, now)
         self._system_info.poll(now, refusal)
         if self._insights is not None:
-            self._insights.poll(now, refusal)
+            self._poll_insights(self._insights, now, refusal)
         if not self._status.has_source("repository"):
             publish_archive(self._context)
         self._end_poll()
@@ -112,6 +113,12 @@ class RestPoller:
         del result
         release_memory()
         return answered
+
+    def _poll_insights(self, insights: InsightsPoller, now: float, refusal: SourceError | None) -> None:
+        with suppress(PollInterrupted):
+            insights.poll(now, refusal)
+            if until := insights.published_at:
+                self._queries.run_insights(insights.sites, now, until)
 
     def _read(self, result: RestPollResult, now: float) -> None:
         rows_of = {key: self._rows_of(key) for key in self._context.merged_states}

@@ -33,7 +33,7 @@ LATE_INTERVALS, LATE_SECONDS = 3, 1800.0
 HOURS_HEAD = ("hour_utc", "requests", "active_people")
 CONTENT_HEAD = (
     "site", "luid", "name", "workbook", "created_utc", "loads_7d", "loads_30d", "loads_90d", "last_opened_day",
-    "project", "content_owner",
+    "project", "content_owner", "users_30d",
 )  # fmt: skip
 
 
@@ -96,6 +96,7 @@ class Opened:
     created_at: float | None
     loads: Mapping[int, int]
     last_day: float | None
+    users: int | None
 
 
 def sites_of(pages: PageData) -> list[str]:
@@ -212,6 +213,7 @@ def _opened(content: Content, place: int) -> Opened:
         known(content.created_at[place]),
         {days: int(counts[place]) for days, counts in content.loads.items()},
         known(content.last_day[place]),
+        content.users[place],
     )
 
 
@@ -239,12 +241,13 @@ def _content_row(opened: Opened, project: str, owner: str) -> Sequence[Cell]:
         (at(opened.last_day) or "")[:10] or None,
         project or None,
         owner or None,
+        opened.users,
     )
 
 
 NO_REQUESTS_SOURCE = (
-    "Requests are read from the repository of Tableau Server and from the Activity Log of Tableau Cloud, and neither is"
-    " configured: there is no data on requests, active users and opened content."
+    "Requests are read from the repository of Tableau Server, and of Tableau Cloud from the Activity Log or Admin"
+    " Insights; none is configured: there is no data on requests, active users and opened content."
 )
 
 NOT_ASKED = (
@@ -255,7 +258,7 @@ NOT_ASKED = (
 
 def why_no_requests(pages: PageData, sources: Container[str]) -> str:
     """Return why there are no requests, empty where there are; ``sources`` are the names of those that are polled."""
-    if "repository" not in sources and "activity_log" not in sources:
+    if not any(name in sources for name in ("repository", "activity_log", "admin_insights")):
         return NO_REQUESTS_SOURCE
     if "requests" not in pages.enabled:
         return "The collector http_requests is disabled: there is no data on requests and opened content."
@@ -267,10 +270,7 @@ def why_no_requests(pages: PageData, sources: Container[str]) -> str:
 def why_no_content(pages: PageData, listed: Content | None) -> str:
     """Return why a list of content is missing although requests are known, empty if it is there."""
     if "workbooks" not in pages.enabled:
-        return (
-            "Opened workbooks are listed with the content of a repository: none is configured, or the collector content"
-            " is disabled. The view usage of the history has the opened views of Tableau Cloud too."
-        )
+        return "The collector content is disabled: opened workbooks and views are not listed."
     if listed is None:
         return NOT_ASKED
     return ""

@@ -397,15 +397,23 @@ INSIGHTS = Row(
             width=4,
         ),
         table(
-            "Tokens",
-            "Time until the next personal access token of each site expires.",
+            "Refreshes and tokens",
+            """
+                Age of the newest archived refresh of each site, and time until its next personal access token expires.
+            """,
             (
                 Label("site", "Site"),
+                Value(
+                    "max by (site) (time() - tableau_admin_insights_refresh_timestamp_seconds{@site})",
+                    "Refreshed",
+                    "s",
+                    width=95,
+                ),
                 Value(
                     "min by (site) (tableau_token_expiry_timestamp_seconds{@site} - time())",
                     "Expires in",
                     "s",
-                    width=110,
+                    width=95,
                 ),
             ),
             sort_by="Expires in",

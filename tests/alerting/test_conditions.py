@@ -11,6 +11,7 @@ from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never, source_states
 from exporter.collectors import discover
 from exporter.collectors.activity_log import NEWEST
+from exporter.collectors.admin_insights import REFRESHED
 from exporter.collectors.assets import metrics as assets
 from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
@@ -117,6 +118,24 @@ def test_admin_insights_is_down(up: dict[str, bool], fires: bool) -> None:
     view = MetricSnapshot([], NOW, SampleWindow(), SourceStates(up=up))
     found = conditions.insights_unreachable(view).firing_series
     assert found == ({(("source", "admin_insights"),): 0.0} if fires else {})
+
+
+@pytest.mark.parametrize(
+    ("up", "fires"),
+    [
+        ({"admin_insights": True, "rest": True}, True),
+        ({"rest": True}, True),
+        ({"admin_insights": False, "rest": True}, False),
+        ({"admin_insights": True, "rest": False}, False),
+    ],
+    ids=["both answer", "not queried yet", "no site answers", "the REST API is down"],
+)
+def test_admin_insights_is_old(up: dict[str, bool], fires: bool) -> None:
+    """Of each site by itself, where the sources answer: their outages are other alerts."""
+    ages = {"sales": 2.1, "other": 1.9}
+    block = Block(REFRESHED, Labels(REFRESHED.labels, [list(ages)]), [NOW - days * DAY for days in ages.values()])
+    found = conditions.insights_lagging(MetricSnapshot([block], NOW, SampleWindow(), SourceStates(up=up)))
+    assert found.firing_series == ({(("site", "sales"),): 2.1 * DAY} if fires else {})
 
 
 def test_events_are_about_to_be_lost() -> None:

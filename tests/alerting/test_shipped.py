@@ -54,6 +54,7 @@ THRESHOLDS = {
     "clock_ahead_seconds": conditions.CLOCK_AHEAD_SECONDS,
     "activity_log_lag_seconds": conditions.ACTIVITY_LOG_LAG_SECONDS,
     "activity_log_retention_seconds": conditions.ACTIVITY_LOG_RETENTION_SECONDS,
+    "insights_age_seconds": conditions.INSIGHTS_AGE_SECONDS,
     "bridge_silent_seconds": conditions.BRIDGE_SILENT_SECONDS,
     "subscription_failures": conditions.SUBSCRIPTION_FAILURES,
     "purge_risk_least_seconds": conditions.PURGE_RISK_LEAST_SECONDS,

@@ -65,6 +65,7 @@ NEVER = {
     "TableauActivityLogUnreachable",
     "TableauAdminInsightsUnreachable",
     "TableauActivityLogLagging",
+    "TableauAdminInsightsLagging",
     "TableauActivityLogRetentionNear",
     "TableauBridgeSilent",
     "TableauServerProcessDown",

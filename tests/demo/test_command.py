@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -94,6 +95,11 @@ def counted(demo: Demo, family: str) -> dict[tuple[str, str], int]:
     return {key: value for key, value in found.items() if value}
 
 
+def sites_of(demo: Demo, family: str) -> set[str]:
+    """Return the sites of a family's samples."""
+    return set(re.findall(rf'^{family}\{{.*\bsite="([^"]*)"', fetched(demo.url("metrics")).text, re.MULTILINE))
+
+
 def queried(demo: Demo, sql: str) -> dict[tuple[str, str], int]:
     """Return the counts of the history, queried while the agent runs."""
     (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.output(), re.MULTILINE)
@@ -125,8 +131,8 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
         'tableau_activity_log_events_total{site="default",event_type="vizql_http_request"}',
     )
     demo.until(lambda: all(text in fetched(metrics).text for text in wanted), "the metrics show life")
-    published = set(re.findall(r'^tableau_asset_info\{.*\bsite="([^"]*)"', fetched(metrics).text, re.MULTILINE))
-    assert published == {site.url_namespace or "default" for site in SITES}
+    sites = {site.url_namespace or "default" for site in SITES}
+    assert sites_of(demo, "tableau_asset_info") == sites
     assert 'tableau_up{source="repository"}' not in fetched(metrics).text
     assert fetched(page).status_code == httpx.codes.OK
     assert not any("postgres" in name for name in demo.left())
@@ -139,6 +145,9 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
         agreed.update(name for name in left if counted(demo, name) == queried(demo, OF_HISTORY[name]) != {})
         return agreed == OF_HISTORY.keys()
 
+    for family in ("tableau_licensed_seats", "tableau_token_expiry_timestamp_seconds"):
+        found = partial(sites_of, demo, family)
+        demo.until(lambda found=found: found() == sites, f"{family} of every site")  # type: ignore[misc]
     demo.until(lambda: 'first poll finished" source=activity_log' in demo.recorded(), "the log is read")
     demo.until(agree, "the metrics are those of the history")
     demo.process.send_signal(signal.SIGTERM)

@@ -89,6 +89,7 @@ NOTHING_TO_SHOW = {
     "tableau_unused_refresh_seconds_per_week",
     "tableau_licensed_seats",
     "tableau_token_expiry_timestamp_seconds",
+    "tableau_admin_insights_refresh_timestamp_seconds",
     "tableau_view_lifetime_requests_total",
     "tableau_rest_sessions_lost_total",
     "tableau_freshness_source_last_success_timestamp_seconds",

@@ -3,6 +3,7 @@
 import csv
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -272,11 +273,26 @@ def test_requests_to_cloud_are_usage_too(synthetic: SyntheticHistory, format_: s
         assert exported(format_) == [*server, "a request to Cloud"]
 
 
-def exported(format_: str) -> list[str]:
+def test_usage_that_was_begun_without_requests_to_cloud(synthetic: SyntheticHistory) -> None:
+    """The documented command adds to the file of an older version what was archived before its last row."""
+    archive(synthetic, list(transactions(1)))
+    server = exported("text")
+    cloud(synthetic, action="a request to Cloud", seconds=-60)
+    assert exported("text") == server
+    document = (ROOT / "docs/migration-text-files.md").read_text(encoding="utf-8")
+    command = shlex.split(document.split("<!-- usage anew -->\n```sh\n")[1].split("\n")[0])
+    assert command[:3] == ["tableau-exporter", "history", "export"]
+    rewritten = ["--output=out" if argument.startswith("--output") else argument for argument in command[1:]]
+    result = CliRunner().invoke(main, rewritten)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    assert sorted(exported("text", "--timezone=Europe/Berlin")) == sorted(["a request to Cloud", *server])
+
+
+def exported(format_: str, *others: str) -> list[str]:
     """Export usage, and return the action of each row."""
     path = Path("out/usage.txt" if format_ == "text" else "out/usage.csv")
     output = "out" if format_ == "text" else str(path)
-    arguments = ["history", "export", f"--format={format_}", "--table=usage", f"--output={output}"]
+    arguments = ["history", "export", f"--format={format_}", "--table=usage", f"--output={output}", *others]
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     with path.open(encoding="utf-8", newline="") as lines:
@@ -284,13 +300,13 @@ def exported(format_: str) -> list[str]:
     return [row["Action (http)" if format_ == "text" else "action"] for row in rows]
 
 
-def cloud(synthetic: SyntheticHistory, *, action: str) -> None:
-    """Archive a request to Tableau Cloud, later than all others."""
+def cloud(synthetic: SyntheticHistory, *, action: str, seconds: int = 1) -> None:
+    """Archive a request to Tableau Cloud, so many seconds after all others."""
     with duckdb.connect(str(synthetic.file.path)) as connection:
         connection.execute(
             "INSERT INTO cloud_requests (id, created_at, action, archived_at)"
-            " SELECT -7, ?, ?, max(archived_at) + INTERVAL 1 SECOND FROM http_requests",
-            [BEGIN, action],
+            " SELECT -7, ?, ?, max(archived_at) + to_seconds(?) FROM http_requests",
+            [BEGIN, action, seconds],
         )
 
 

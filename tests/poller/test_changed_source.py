@@ -28,6 +28,19 @@ DAYS = timedelta(days=2)
 COLLECTORS = {name: found for name, found in discover().items() if name != "processes"}
 REQUESTS = "SELECT count(*) FROM cloud_requests WHERE created_at <= TIMESTAMP '{}'"
 LOGINS = "SELECT count(*) FROM logins WHERE login_at <= TIMESTAMP '{}'"
+REQUESTS_OF_SITES = "SELECT site_id, count(*) FROM cloud_requests GROUP BY ALL"
+ACCESSES = "SELECT site_id, count(*) FROM insights_events WHERE event_name = 'Access View' GROUP BY ALL"
+# Of the requests of the log, those that Admin Insights does not cover, and those before it alone.
+OUTSIDE = """
+    WITH firsts AS (
+        SELECT site_id, date_trunc('hour', min(event_date)) AS hour FROM insights_events GROUP BY site_id
+    )
+    SELECT site_id, count(*)
+    FROM activity_events JOIN firsts USING (site_id)
+    WHERE event_type = 'vizql_http_request' AND (event_time < hour OR event_time >= TIMESTAMP '{}')
+    GROUP BY site_id
+"""
+EARLIER = OUTSIDE.format("2100-01-01")
 JOBS = """
     SELECT count(*), count(DISTINCT luid)
     FROM (
@@ -42,7 +55,7 @@ JOBS = """
 class BothSources:
     """A Tableau Cloud with Admin Insights and the Activity Log, and a history that an agent keeps of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, logged: timedelta = DAYS) -> None:
         company = Company.build(1, NOW, SMALL)
         story = self.story = ActivityStory(company, sites=2, requests_per_day=60)
         insights = AdminInsights(company, story, lambda: POLLED_AT)
@@ -54,7 +67,7 @@ class BothSources:
             clock=lambda: seconds(POLLED_AT),
             session_seconds=1e9,
         )
-        files = ActivityFiles(story, POLLED_AT - DAYS, lambda: POLLED_AT, retention=timedelta(days=14))
+        files = ActivityFiles(story, POLLED_AT - logged, lambda: POLLED_AT, retention=timedelta(days=14))
         self.manager = CloudManager(files)
 
     def poll_rest(self, *sources: str) -> RestPollerHarness:
@@ -88,6 +101,16 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BothSource
         yield made
 
 
+@pytest.fixture
+def long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BothSources]:
+    """Two days of Admin Insights, which was queried for more, and four days of the Activity Log."""
+    monkeypatch.setattr(admin_insights, "RETENTION", DAYS)
+    monkeypatch.setattr(insights_poller, "RETAINED", 2 * DAYS)
+    made = BothSources(tmp_path / "history.duckdb", 2 * DAYS)
+    with made.server, made.manager:
+        yield made
+
+
 def counted(harness: RestPollerHarness, family: str) -> int:
     """Return the total of a counter in the history, over all labels."""
     ((total,),) = harness.query(f"SELECT coalesce(sum(value), 0) FROM counters WHERE family = '{family}'")
@@ -105,6 +128,21 @@ def test_an_activity_log_after_admin_insights(both: BothSources) -> None:
     earlier = f"event_type = 'vizql_http_request' AND event_time <= TIMESTAMP '{until}'"
     assert log.query(f"SELECT count(*) FROM activity_events WHERE {earlier}") > [(0,)]
     assert log.query(f"SELECT count(*) FROM cloud_requests WHERE created_at > TIMESTAMP '{until}'") > [(0,)]
+    for family, table in (("tableau_http_requests_total", "cloud_requests"), ("tableau_logins_total", "logins")):
+        assert log.query(f"SELECT count(*) FROM {table}") == [(counted(harness, family),)]
+    assert_jobs_once(harness)
+
+
+def test_an_activity_log_that_is_longer_than_admin_insights(long_log: BothSources) -> None:
+    """Hours before the first event of Admin Insights are counted from the log, those up to its refresh are not."""
+    harness = long_log.poll_rest("admin_insights")
+    log = long_log.poll_activity_log()
+    accesses = dict(log.query(ACCESSES))
+    found, outside = dict(log.query(REQUESTS_OF_SITES)), dict(log.query(OUTSIDE.format(REFRESHED_AT)))
+    earlier = dict(log.query(EARLIER))
+    assert len(found) == len(accesses) > 1
+    assert sum(earlier.values()) > 0
+    assert found == {site: accesses[site] + outside.get(site, 0) for site in found}
     for family, table in (("tableau_http_requests_total", "cloud_requests"), ("tableau_logins_total", "logins")):
         assert log.query(f"SELECT count(*) FROM {table}") == [(counted(harness, family),)]
     assert_jobs_once(harness)

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from exporter.collectors import archived as every_table
 from exporter.collectors import discover
+from exporter.collectors.admin_insights import REFRESHED
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.rows import Row
@@ -26,9 +27,9 @@ from exporter.poller import insights_poller
 from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
-NAMES = ("assets", "admin_insights", "http_requests", "logins", "background_jobs", "active_users", "views")
+NAMES = ("assets", "admin_insights", "http_requests", "logins", "background_jobs", "active_users", "views", "content")
 COLLECTORS = {name: discover()[name] for name in NAMES}
-SITE = "marketing"
+SITE, OTHER = "marketing", "emea"
 DAY = timedelta(days=1)
 DAY_SECONDS = 86_400.0
 LAST = datetime.max  # noqa: DTZ901 - naive, as all of these
@@ -149,7 +150,7 @@ def read_all(harness: RestPollerHarness, simulated: SimulatedCloud) -> int:
 
 def test_ninety_days_within_the_limit_of_an_hour(simulated: SimulatedCloud, tmp_path: Path) -> None:
     """The first read archives all events of ninety days of two sites, no query is refused, and no hour has over 100."""
-    sites = (SITE, "emea")
+    sites = (SITE, OTHER)
     harness = agent(simulated, tmp_path, sites=sites)
     begun, sent = harness.now, list[float]()
     while harness.now < begun + 3 * 3600.0:
@@ -207,15 +208,63 @@ def test_a_restart_in_the_first_read_goes_on(
     harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Days that were read are not read again, and the queries of the hour count on."""
-    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 8)
+    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 12)
     for _ in range(2):
         harness.restart()
         harness.poll()
-        assert len(simulated.queries()) == 8
+        assert len(simulated.queries()) == 12
     for hour in range(2, 5):
         harness.restart()
         harness.poll(after=3600.0)
-        assert len(simulated.queries()) <= 8 * hour
+        assert len(simulated.queries()) <= 12 * hour
+    assert archived(harness) == reported(simulated.truth())
+
+
+@pytest.mark.usefixtures("few_days")
+def test_licences_and_tokens_come_before_the_events(
+    simulated: SimulatedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of every site are read by the first poll, though the queries of the hour are too few for all events."""
+    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 20)
+    harness = agent(simulated, tmp_path, sites=(SITE, OTHER))
+    harness.poll()
+    for family in ("tableau_licensed_seats", "tableau_token_expiry_timestamp_seconds"):
+        assert {site for site, _ in harness.values(family)} == {SITE, OTHER}
+    assert 0 < archived(harness).total() < len(simulated.truth(SITE)) + len(simulated.truth(OTHER))
+    for _ in range(2):
+        harness.poll(after=3600.0)
+    assert archived(harness) == reported([row for site in (SITE, OTHER) for row in simulated.truth(site)])
+    harness.rest.close()
+
+
+@pytest.mark.usefixtures("few_days")
+def test_it_is_archived_while_the_activity_log_writes(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
+    """A batch of another poller, which reads the positions again only at its end, keeps none of it."""
+    with harness.context.history.batch():
+        harness.poll()
+    assert status(harness).error is None
+    assert archived(harness) == reported(simulated.truth())
+    assert harness.values(REFRESHED.name) == {(SITE,): seconds(simulated.insights.refreshed_at)}
+
+
+@pytest.mark.usefixtures("few_days")
+def test_the_agent_ends_while_it_is_read(
+    harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll ends without an error; what was read is archived, and the next start goes on after it."""
+    rows = simulated.insights.rows
+
+    def stopping(site: Site, source: str, first_day: datetime, last_day: datetime) -> Iterator[Row]:
+        if source == EVENTS and first_day > NOW - 3 * DAY:
+            harness.context.stopped.set()
+        return rows(site, source, first_day, last_day)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simulated.insights, "rows", stopping)
+        harness.poll()
+    assert 0 < archived(harness).total() < len(simulated.truth())
+    harness.restart()
+    harness.poll()
     assert archived(harness) == reported(simulated.truth())
 
 
@@ -245,6 +294,42 @@ def test_an_empty_source_is_no_event(harness: RestPollerHarness, simulated: Simu
     harness.poll(after=3600.0)
     read_all(harness, simulated)
     assert archived(harness) == reported(simulated.truth())
+
+
+@pytest.mark.usefixtures("few_days")
+def test_the_refresh_of_each_site_is_published(simulated: SimulatedCloud, tmp_path: Path) -> None:
+    """It is the newest that is archived as a whole: that of a site which cannot be read stands, over a restart too."""
+    harness = agent(simulated, tmp_path, sites=(SITE, OTHER))
+    harness.poll()
+    read_all(harness, simulated)
+    first = seconds(simulated.insights.refreshed_at)
+    assert harness.values(REFRESHED.name) == {(SITE,): first, (OTHER,): first}
+    simulated.server.failure_modes.sites_failing = {OTHER}
+    harness.poll(after=DAY_SECONDS)
+    read_all(harness, simulated)
+    second = first + DAY_SECONDS
+    assert harness.values(REFRESHED.name) == {(SITE,): second, (OTHER,): first}
+    simulated.server.failure_modes.reset()
+    simulated.server.failure_modes.vds_empty = {EVENTS}
+    harness.restart()
+    harness.poll(after=3600.0)
+    assert harness.values(REFRESHED.name) == {(SITE,): second, (OTHER,): first}
+    harness.rest.close()
+
+
+@pytest.mark.usefixtures("few_days")
+def test_no_refresh_is_published_before_it_is_read(
+    harness: RestPollerHarness, simulated: SimulatedCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the first read goes on none is known."""
+    monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 11)
+    harness.restart()
+    harness.poll()
+    assert archived(harness).total() > 0
+    assert harness.values(REFRESHED.name) == {}
+    for _ in range(3):
+        harness.poll(after=3600.0)
+    assert harness.values(REFRESHED.name) == {(SITE,): seconds(simulated.insights.refreshed_at)}
 
 
 def status(harness: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
@@ -331,6 +416,35 @@ def test_daily_truth(harness: RestPollerHarness, simulated: SimulatedCloud) -> N
     assert {site for site, _ in seats} == {SITE}
     expiry = harness.values("tableau_token_expiry_timestamp_seconds")
     assert expiry == {(SITE, "personal_access_token"): seconds(refreshed + 5 * DAY)}
+
+
+@pytest.mark.usefixtures("few_days")
+def test_the_pages_list_what_was_opened(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
+    """Each workbook and view with its loads, under its present name; the hours end at the refresh."""
+    harness.poll()
+    harness.poll(after=3600.0)
+    views = [row for row in simulated.truth() if row["Event Name"] == "Access View"]
+    urls = Counter(str(row["Item Repository Url"]).partition("/sheets/")[::2] for row in views)
+    answers = harness.context.answers
+    found = answers.of("views")["rest"]
+    names = {row["Item LUID"]: row["Item Name"] for row in views}
+    rows = found.rows.to_pylist()
+    assert [row["loads_30d"] for row in rows] == sorted(urls.values(), reverse=True)
+    assert {row["asset_id"]: row["name"] for row in rows} == names
+    assert {found.sites[row["site_id"]] for row in rows} == {SITE}
+    books = answers.of("workbooks")["rest"].rows.to_pylist()
+    loads = {row["workbook"]: row["loads_30d"] for row in books}
+    assert loads == Counter(str(row["Item Repository Url"]).split("/")[0] for row in views)
+    assets = {row["asset_id"]: row["asset_name"] for (kind, _), row in harness.assets().items() if kind == "workbook"}
+    assert {row["asset_id"]: row["name"] for row in books}.items() <= assets.items()
+    users: dict[str, set[object]] = {}
+    for row in views:
+        users.setdefault(str(row["Item Repository Url"]).split("/")[0], set()).add(row["Actor User Id"])
+    assert {row["workbook"]: row["users_30d"] for row in books} == {name: len(ids) for name, ids in users.items()}
+    usage = answers.usage()
+    assert usage is not None
+    assert usage.counted_at == seconds(simulated.insights.refreshed_at)
+    assert int(usage.requests[SITE].sum()) == len(views)
 
 
 @pytest.mark.usefixtures("few_days")

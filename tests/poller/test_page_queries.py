@@ -216,3 +216,49 @@ def test_a_halved_extract_is_exposed_by_the_poll_that_reads_it(tmp_path: Path) -
         exposed = {block.family: block.at(now)[0] for block in blocks}
         found.append((exposed[BYTES], exposed[USUAL_BYTES]))
     assert found == [*[(100_000_000, None)] * 5, (100_000_000, 100_000_000), (40_000_000, 100_000_000)]
+
+
+def test_content_of_tableau_cloud_waits_for_its_names(tmp_path: Path) -> None:
+    """What the Activity Log has of opened content is queried again until the REST API was read, then hourly."""
+    collectors = {name: discover()[name] for name in ("assets", "content", "http_requests")}
+    history = History(HistoryFile(tmp_path / "history.duckdb", Limits(patience_seconds=0.0)), collectors, Privacy())
+    history.prepare(instant(NOW))
+    day = instant(NOW).date()
+    with history.page_transaction(instant(NOW)) as transaction:
+        for sql in (
+            "INSERT INTO sites (day, id, url_namespace) VALUES (DATE '2025-01-01', 7, 'sales')",
+            f"INSERT INTO views_by_day VALUES ('{day}', 7, 'Costs', 'Map', 2), ('{day}', 7, 'Costs', 'Top', 1)",
+            # Of a Server whose history it was before.
+            f"INSERT INTO views_by_day VALUES ('{day}', 1, 'Old', 'Map', 5)",
+            (
+                "INSERT INTO cloud_requests BY NAME SELECT 7 AS site_id, 'bootstrapSession' AS action,"
+                f" TIMESTAMP '{day}' AS created_at, 'Costs' AS workbook, \"view\", view_title, user_id,"
+                " 'Old name' AS workbook_title"
+                " FROM (VALUES ('Map', 'A map', 5), ('Top', 'The top', 5), ('Top', 'The top', 6))"
+                ' AS opened ("view", view_title, user_id)'
+            ),
+            f"INSERT INTO workbook_opens SELECT '{day}', site_id, workbook, user_id FROM cloud_requests",
+        ):
+            transaction.connection.execute(sql)
+    merged = merged_states(collectors, no_sla)[key := ("assets", 0)]
+    store = StateStore(["rest", "activity_log"], version="0", library="0", started_at=NOW)
+    context = PollContext(history, collectors, store, lambda: NOW, merged_states={key: merged})
+    queries = PageQueries("activity_log", context)
+
+    def listed(page: str, now: float) -> list[tuple[object, ...]]:
+        queries.run({}, {7: "sales"}, now)
+        rows = context.answers.of(page)["activity_log"].rows
+        return list(
+            zip(*(rows.column(name).to_pylist() for name in ("asset_id", "name", "loads_7d", "users_30d")), strict=True)
+        )
+
+    assert listed("views", NOW) == [(None, "A map", 2, 1), (None, "The top", 1, 2)]
+    assert listed("workbooks", NOW) == [(None, "Old name", 3, 2)]
+    row = {"site": "sales", "asset_type": "workbook", "asset_id": "w-1", "asset_name": "Costs", "content_url": "Costs"}
+    rows = pa.Table.from_pylist([{**dict.fromkeys(ARROW_SCHEMA.names), **row}], schema=ARROW_SCHEMA)
+    merged.put("rest", {"sales": SourceRows(rows, NOW, 86_400.0)}, NOW)
+    assert listed("workbooks", NOW + 60) == [("w-1", "Costs", 3, 2)]
+    with history.page_transaction(instant(NOW)) as transaction:
+        transaction.connection.execute("UPDATE views_by_day SET loads = 9 WHERE \"view\" = 'Top'")
+    assert listed("workbooks", NOW + 3600) == [("w-1", "Costs", 3, 2)]
+    assert listed("workbooks", NOW + 3700) == [("w-1", "Costs", 11, 2)]

@@ -199,6 +199,7 @@ def workbooks(rows: pa.Table) -> pa.Table:
             "loads_30d": max(0, used - 10 * number),
             "loads_90d": max(0, used + 10 - 10 * number),
             "last_day": (AT - timedelta(days=number * 12)).date() if number < 9 else None,
+            "users_30d": 12 - number if number < 9 else None,
         }
         for number, (_, asset_id, name) in enumerate(pair for pair in pairs if pair[0] == "workbook")
     ]
@@ -208,6 +209,7 @@ def workbooks(rows: pa.Table) -> pa.Table:
         "name": pa.string(),
         "workbook": pa.string(),
         "created_at": pa.timestamp("us"),
+        "users_30d": pa.int64(),
     }
     schema |= {f"loads_{days}d": pa.int64() for days in (7, 30, 90)} | {"last_day": pa.date32()}
     return pa.Table.from_pylist(found, schema=pa.schema(schema))

@@ -134,5 +134,5 @@ def test_nothing_has_been_read() -> None:
     waiting = FakeEndpoint(pages_shown=some_pages(watched=EVERYTHING))
     assert b"No events have been read yet" in ask(application(waiting), "GET", "/events").body
     disabled = FakeEndpoint(pages_shown=some_pages(watched=EVERYTHING - {"events"}))
-    assert b"is disabled" in ask(application(disabled), "GET", "/events").body
+    assert b"No repository is configured, or the collector" in ask(application(disabled), "GET", "/events").body
     assert ask(application(waiting), "GET", "/events.json").body == b"[]\n"

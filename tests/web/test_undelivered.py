@@ -70,7 +70,7 @@ def test_a_site_and_a_page_are_chosen() -> None:
 @pytest.mark.parametrize(
     ("pages", "sentence"),
     [
-        (some_pages(watched=EVERYTHING - {"undelivered"}), "are disabled"),
+        (some_pages(watched=EVERYTHING - {"undelivered"}), "No repository is configured, or the collectors"),
         (some_pages(reported=False), "which this agent has not read"),
         (replace(some_pages(), undelivered=UndeliveredList(NOW, ())), "No subscription and no data alert fails"),
     ],

@@ -14,7 +14,7 @@ from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status, ask
 from tests.web.page_fixtures import EVERYTHING, some_pages
 
 LISTS = ["most", "views"]
-NO_REQUESTS_SOURCE = "Requests are read from the repository of Tableau Server and from the Activity Log"
+NO_REQUESTS_SOURCE = "Requests are read from the repository of Tableau Server, and of Tableau Cloud from"
 DAY = 86_400.0
 
 
@@ -63,13 +63,15 @@ def test_without_a_repository(of_content: str) -> None:
         assert rendered(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
 
 
-def test_on_tableau_cloud() -> None:
-    """The Activity Log has requests and active users; lists of content need a repository, as a sentence explains."""
-    pages = some_pages(watched=frozenset({"assets", "requests"}))
-    page = rendered(pages, "/usage", ["rest", "activity_log"])
+@pytest.mark.parametrize("source", ["activity_log", "admin_insights"])
+def test_on_tableau_cloud(source: str) -> None:
+    """Either source of Tableau Cloud has requests; opened content is listed unless its collector is disabled."""
+    pages = replace(known_for(30), enabled=EVERYTHING - {"workbooks"})
+    page = rendered(pages, "/usage", ["rest", source])
     (notice,) = notices(page)
-    assert notice.startswith("Opened workbooks are listed with the content of a repository")
-    assert rendered(pages, "/usage.csv?of=hours", ["activity_log"]).count("\r\n") > 1
+    assert notice.startswith("The collector content is disabled")
+    assert rendered(pages, "/usage.csv?of=hours", [source]).count("\r\n") > 1
+    assert "Table of content" in rendered(known_for(30), "/usage", ["rest", source])
 
 
 @pytest.mark.parametrize(("of_content", "missing"), [("most", "content"), ("views", "views")])

@@ -19,7 +19,13 @@ from exporter.collectors.content.datasources import (
 )
 from exporter.collectors.content.metrics import BYTES, CONTENT, counting, expose_inventory
 from exporter.collectors.content.sites_projects import PROJECTS_SQL, SITES, SITES_SQL, Project, Site
-from exporter.collectors.content.views_sql import RECALLED_SECONDS, VIEWS_RECALL, WORKBOOKS_RECALL
+from exporter.collectors.content.views_sql import (
+    CLOUD_VIEWS,
+    CLOUD_WORKBOOKS,
+    RECALLED_SECONDS,
+    VIEWS_RECALL,
+    WORKBOOKS_RECALL,
+)
 from exporter.collectors.content.workbooks import VIEWS, VIEWS_SQL, WORKBOOKS, WORKBOOKS_SQL, View, Workbook
 
 COUNTED = (CONTENT,)
@@ -39,7 +45,7 @@ COLLECTOR = Collector(
             MEASURED,
             counting("workbook"),
             "exact",
-            StateHistory("workbooks", page="workbooks", page_sql=WORKBOOKS_RECALL, page_seconds=RECALLED_SECONDS),
+            StateHistory("workbooks", None, "workbooks", WORKBOOKS_RECALL, CLOUD_WORKBOOKS, RECALLED_SECONDS),
         ),
         State(
             View,
@@ -48,7 +54,7 @@ COLLECTOR = Collector(
             COUNTED,
             counting("view"),
             "exact",
-            StateHistory("views", page="views", page_sql=VIEWS_RECALL, page_seconds=RECALLED_SECONDS),
+            StateHistory("views", None, "views", VIEWS_RECALL, CLOUD_VIEWS, RECALLED_SECONDS),
         ),
         State(
             Datasource,

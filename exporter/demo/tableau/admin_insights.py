@@ -91,10 +91,16 @@ NAMESPACE = uuid.UUID("6d1f3a52-40ce-4c53-9d5e-8d1b3c0a7e11")
 
 
 class AdminInsights:
-    """The rows of each site's sources as of their last refresh; ``clock`` returns naive UTC."""
+    """The rows of each site's sources as of their last refresh; ``clock`` returns naive UTC.
 
-    def __init__(self, company: Company, story: ActivityStory, clock: Callable[[], datetime]) -> None:
+    ``kept`` is how far back events go, by default RETENTION.
+    """
+
+    def __init__(
+        self, company: Company, story: ActivityStory, clock: Callable[[], datetime], kept: timedelta | None = None
+    ) -> None:
         self._story = story
+        self._kept = kept
         self._clock = clock
         self._places = {place.luid: place for place in story.sites}
         self._views = {row["luid"]: row["id"] for row in company.tables["views"]}
@@ -134,7 +140,7 @@ class AdminInsights:
             return
         people = {user.luid: user for user in site.users}
         content = {item.luid: item for item in site.workbooks}
-        day = max(first_day, (self.refreshed_at - RETENTION).replace(hour=0))
+        day = max(first_day, (self.refreshed_at - (self._kept or RETENTION)).replace(hour=0))
         while day <= min(last_day, self.refreshed_at):
             number = (day - EPOCH).days * IDS_OF_A_DAY
             for hour in range(24):

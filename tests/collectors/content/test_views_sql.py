@@ -19,6 +19,7 @@ def history() -> duckdb.DuckDBPyConnection:
     connection.execute(
         'CREATE TABLE views_by_day (day DATE, site_id BIGINT, workbook VARCHAR, "view" VARCHAR, loads BIGINT)'
     )
+    connection.execute("CREATE TABLE workbook_opens (slot TIMESTAMP, site_id BIGINT, workbook VARCHAR, user_id BIGINT)")
     connection.execute(
         """
         CREATE TABLE books AS
@@ -66,6 +67,16 @@ def test_workbooks(history: duckdb.DuckDBPyConnection) -> None:
         "two": (0, 0, 0, None),
         "three": (0, 0, 5, TODAY - timedelta(40)),
     }
+
+
+def test_users_of_workbooks(history: duckdb.DuckDBPyConnection) -> None:
+    """Each user of the last 30 days counts once, on the workbook's site; where none is known, there is no number."""
+    for days, site, user in ((0, 1, 7), (3, 1, 7), (29, 1, 8), (31, 1, 9), (0, 1, None), (0, 2, None)):
+        at = NOW - timedelta(days=days)
+        history.execute("INSERT INTO workbook_opens VALUES (?, ?, 'Sales', ?)", [at, site, user])
+    history.execute(f"CREATE VIEW state AS {BOOKS}")
+    rows = history.sql(WORKBOOKS_RECALL, params={"now": NOW}).to_arrow_table().to_pylist()
+    assert {row["asset_id"]: row["users_30d"] for row in rows} == {"one": 2, "two": None, "three": None}
 
 
 def test_nothing_was_ever_opened(history: duckdb.DuckDBPyConnection) -> None:
