@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -25,9 +24,9 @@ from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import ExporterError
 from exporter.exports import Export
 from tests.support.pgbouncer import pgbouncer
+from tests.support.program import run
 from tests.support.prometheus import run_alertmanager
 
-ROOT = Path(__file__).parents[1]
 PASSWORD = "not to be told"
 NO_DELTA = "--format=delta needs deltalake: pip install 'tableau-exporter[delta]'"
 
@@ -53,14 +52,7 @@ def check(
             "REPOSITORY__SSLMODE": "disable",
         }
     environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in (keys | settings).items()}
-    return subprocess.run(
-        [sys.executable, "-m", "exporter", "check", *flags],
-        env={"PATH": os.environ["PATH"], **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run("check", *flags, environment={"PATH": os.environ["PATH"], **environment})
 
 
 def faults(checked: "subprocess.CompletedProcess[str]") -> list[str]:

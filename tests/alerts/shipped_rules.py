@@ -1,5 +1,6 @@
 """The rules as they are shipped, and their tests, read once."""
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,18 @@ class Case:
     """The severity of each that should."""
 
 
+@functools.cache
+def documents() -> list[dict[str, Any]]:
+    """Return the documents of the shipped tests: to read them takes a second."""
+    return [yaml.safe_load(path.read_text()) for path in TESTS]
+
+
+@functools.cache
 def cases() -> list[Case]:
     """Return every question of the shipped tests."""
     found = []
-    for path in TESTS:
-        for test in yaml.safe_load(path.read_text())["tests"]:
+    for document in documents():
+        for test in document["tests"]:
             alert, _, says = test["name"].partition(" ")
             for case_of in test["alert_rule_test"]:
                 expected = tuple(each["exp_labels"]["severity"] for each in case_of["exp_alerts"])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.alerts.shipped_rules import (
     ALERTS,
@@ -21,6 +20,7 @@ from tests.alerts.shipped_rules import (
     RUNBOOKS,
     TESTS,
     cases,
+    documents,
     identified,
     seconds,
 )
@@ -39,7 +39,6 @@ AGEING = {
     "TableauAssetRefreshUnusuallyLate",
     "TableauAssetRefreshChangedNothing",
 }
-CASES = cases()
 # Half of promtool's time is Go's collection of garbage; each file needs a few hundred MB.
 WITHOUT_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
 
@@ -61,13 +60,13 @@ def test_the_tests_of_the_rules_pass(path: Path) -> None:
 def test_groups_are_evaluated_in_the_order_of_the_rules() -> None:
     """promtool evaluates groups in any order by default, and thresholds come before the alerts that use them."""
     order = [group["name"] for group in GROUPS]
-    assert [yaml.safe_load(path.read_text())["group_eval_order"] for path in TESTS] == [order] * len(TESTS)
+    assert [document["group_eval_order"] for document in documents()] == [order] * len(TESTS)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alert_has_its_three_tests(name: str) -> None:
     """It fires, it does not fire, and it bears that data is missing; each severity that it has fires alone."""
-    case_of = [case for case in CASES if case.alert == name]
+    case_of = [case for case in cases() if case.alert == name]
     severities = {rule["labels"]["severity"] for rule in ALERTS if rule["alert"] == name}
     assert {case.fires[0] for case in case_of if case.says.startswith("fires")} == severities
     assert all(len(case.fires) == 1 for case in case_of if case.says.startswith("fires"))
@@ -81,7 +80,7 @@ def test_each_alert_has_its_three_tests(name: str) -> None:
 
 def test_no_test_is_for_an_alert_that_is_gone() -> None:
     """Every test names an alert."""
-    assert {case.alert for case in CASES} == set(NAMES)
+    assert {case.alert for case in cases()} == set(NAMES)
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
@@ -119,8 +118,8 @@ def _labels_of_its_tests(alert: str) -> set[str]:
     """Return the labels with which promtool saw an alert."""
     return {
         label
-        for path in TESTS
-        for test in yaml.safe_load(path.read_text())["tests"]
+        for document in documents()
+        for test in document["tests"]
         for case_of in test["alert_rule_test"]
         if case_of["alertname"] == alert
         for seen in case_of["exp_alerts"]
@@ -145,10 +144,9 @@ def test_each_alert_stands_two_missed_polls(rule: dict[str, Any]) -> None:
 def test_alerts_of_assets_carry_what_a_router_needs(rule: dict[str, Any]) -> None:
     """The labels of the asset and its owner are on the alert, and are those that promtool saw."""
     assert "group_left (content_owner) tableau:asset_owner:info" in rule["expr"]
-    documents = [yaml.safe_load(path.read_text()) for path in TESTS]
     seen = [
         set(alert["exp_labels"])
-        for document in documents
+        for document in documents()
         for test in document["tests"]
         for case_of in test["alert_rule_test"]
         if case_of["alertname"] == rule["alert"]

@@ -1,7 +1,6 @@
 """The drill of docs/history.md: the file is lost while the agent works, and a backup of before is put in its place."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from tests.archive.truth import assert_exactly_once
 from tests.archive.writer import HostileWriter
 from tests.support.agent_process import Agent
+from tests.support.program import run
 from tests.support.reliability import Tally
 from tests.support.soak import times
 from tests.support.source import Source
@@ -16,14 +16,7 @@ from tests.support.source import Source
 
 def history(agent: Agent, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of ``history`` on the agent's file, as its owner would."""
-    return subprocess.run(
-        [sys.executable, "-m", "exporter", "history", *arguments],
-        env={"PATH": "/usr/bin:/bin", **agent.environment},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run("history", *arguments, environment={"PATH": "/usr/bin:/bin", **agent.environment})
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from exporter.history.file import Limits
 from tests.support.agent_process import Agent
 from tests.support.components import refuse
 from tests.support.poller_harness import PollerHarness
+from tests.support.program import run
 from tests.support.source import Source
 from tests.support.wait import PATIENCE_SECONDS
 
@@ -118,10 +119,7 @@ def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
 def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
     """A second agent on the same file ends at once with one line that has the reason."""
     with Agent(tmp_path, source.readonly) as agent:
-        command = [sys.executable, "-m", "exporter", "run"]
-        second = subprocess.run(
-            command, env={"PATH": "/usr/bin:/bin", **agent.environment}, capture_output=True, text=True, check=False
-        )
+        second = run("run", environment={"PATH": "/usr/bin:/bin", **agent.environment})
         assert second.returncode == 1
         messages = [line for line in second.stderr.splitlines() if line]
         assert "another agent writes this history" in messages[-1]

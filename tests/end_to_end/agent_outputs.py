@@ -3,18 +3,15 @@
 import gzip
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 import httpx
 
 from tests.support.agent_process import Agent
+from tests.support.program import run
 from tests.support.wait import PATIENCE_SECONDS
 
-ROOT = Path(__file__).parents[2]
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 PAGES = ("/", "/assets", "/assets.csv", "/usage", "/usage.csv", "/-/healthy", "/-/ready", "/nothing")
 _ASSET = re.compile(r'href="(/assets/[^"?#]+)"')
@@ -35,10 +32,8 @@ def served(agent: Agent) -> Iterator[tuple[str, bytes]]:
 
 def printed(agent: Agent, *arguments: str) -> bytes:
     """Run a command with the agent's configuration; return all that it prints."""
-    command = [sys.executable, "-m", "exporter", *arguments]
-    environment = {**os.environ, **agent.environment}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False)
-    return done.stdout + done.stderr
+    done = run(*arguments, environment={**os.environ, **agent.environment})
+    return (done.stdout + done.stderr).encode()
 
 
 def stored(agent: Agent) -> Iterator[tuple[str, bytes]]:

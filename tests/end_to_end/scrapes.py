@@ -1,15 +1,14 @@
 """Requests to the agent: once, all the time as Prometheus does, and by the command check."""
 
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Self
 
 import httpx
 
 from tests.support.agent_process import Agent
+from tests.support.program import run
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -44,10 +43,7 @@ def missing(agent: Agent) -> dict[str, set[str]]:
 
 def check(agent: Agent) -> "subprocess.CompletedProcess[str]":
     """Run the command check with the agent's configuration."""
-    command = [sys.executable, "-m", "exporter", "check"]
-    return subprocess.run(
-        command, env=agent.environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
-    )
+    return run("check", environment=agent.environment)
 
 
 class Scraper:

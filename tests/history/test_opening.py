@@ -23,6 +23,7 @@ from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from tests.history.synthetic_history import BEGIN, EVENTS, SyntheticHistory, copied
 from tests.support.agent_process import Agent
+from tests.support.program import run
 
 FOREIGN = (
     ("CREATE VIEW mine AS SELECT 1", "view 'mine'"),
@@ -174,11 +175,10 @@ def test_the_agent_says_what_it_refuses(synthetic: SyntheticHistory, secret: Pat
         pages = [httpx.get(agent.url + path, timeout=60).text for path in ("/", "/assets", "/usage", "/metrics")]
         assert "hunter2" not in "".join(pages) + agent.logged()
     for arguments in (["history", "verify"], ["history", "prune", "--older-than=1d"]):
-        command = [sys.executable, "-m", "exporter", *arguments]
-        done = subprocess.run(command, env={**os.environ, **agent.environment}, capture_output=True, check=False)
+        done = run(*arguments, environment={**os.environ, **agent.environment})
         assert done.returncode == 1
-        assert f"holds the {named}" in done.stderr.decode()
-        assert b"hunter2" not in done.stdout + done.stderr
+        assert f"holds the {named}" in done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_a_log_beside_it_is_replayed(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """The check of the REST API: one line for the server, and one for each site that fails, wholly or in part."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,7 @@ from exporter.errors import SourceRefused
 from exporter.rest.credentials import Token
 from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HTML, Answer, at, error
-
-ROOT = Path(__file__).parents[2]
+from tests.support.program import run
 
 
 def test_all_is_well(three: RestHarness) -> None:
@@ -82,14 +79,8 @@ def test_the_check(harness: RestHarness, tmp_path: Path, value: str, code: int) 
     """The command reports it in one line, leaves no session behind, and does not print the token."""
     settings = {"REST__URL": harness.tableau.url, "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": value}
     settings["HISTORY__PATH"] = str(tmp_path / "history.duckdb")
-    checked = subprocess.run(
-        [sys.executable, "-m", "exporter", "check"],
-        env={"PATH": os.environ["PATH"], **{f"TABLEAU_EXPORTER_{key}": text for key, text in settings.items()}},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = {f"TABLEAU_EXPORTER_{key}": text for key, text in settings.items()}
+    checked = run("check", environment={"PATH": os.environ["PATH"], **variables})
     assert (checked.returncode, checked.stderr) == (code, "")
     (line,) = [
         line for line in checked.stdout.splitlines() if line[7:].startswith("rest") and harness.tableau.url in line

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import wait
+from tests.support.program import Program
 from tests.support.wait import PATIENCE_SECONDS
 
 
@@ -53,7 +52,7 @@ class Agent:
         """The certificate of the CA of its web server; None without TLS."""
         self.patience_seconds = PATIENCE_SECONDS
         """How long a condition is waited for."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | None = None
 
     def certify(self) -> Path:
         """Let the web server have a certificate from now on; return that of its authority."""
@@ -79,14 +78,8 @@ class Agent:
     def start(self, *arguments: str, wait: bool = True) -> Self:
         """Start the process, and wait until it listens."""
         already = len(self._ports())
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "run", *arguments],
-                env={**os.environ, **self.environment},
-                cwd=Path(__file__).parents[2],
-                stdout=log,
-                stderr=log,
-            )
+        environment = {**os.environ, **self.environment}
+        self._process = Program(("run", *arguments), environment, self.log, self.log, module=self.module)
         if wait:
             self.until(lambda: len(self._ports()) > already or self.ended(), "the agent listens")
             if self.ended():
@@ -97,7 +90,7 @@ class Agent:
         return re.findall(r"(?:msg=listening .*?\bport=|\"msg\":\"listening\".*?\"port\":)(\d+)", self.logged())
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> Program:
         """The running process."""
         assert self._process is not None
         return self._process
@@ -169,7 +162,7 @@ class Agent:
         while True:
             self.process.send_signal(signal.SIGSTOP)
             # Sent is not stopped: a thread may still be in the midst of opening the file.
-            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            wait.until(lambda: self.ended() or self.process.is_stopped())
             try:
                 try:
                     duckdb.connect(str(self.history), read_only=True).close()

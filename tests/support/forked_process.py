@@ -11,13 +11,13 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
 ENDED = 77
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.support.poller_harness"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.support.imported", "tests.support.poller_harness"])
 
 
 def started(work: Callable[..., object], *arguments: object) -> BaseProcess:
     """Start a module's function in a process of its own; its exit code will be ENDED, or 1 after an exception."""
-    process = _CONTEXT.Process(target=_end, args=(work, arguments))
+    process = CONTEXT.Process(target=_end, args=(work, arguments))
     process.start()
     return process
 
