@@ -43,3 +43,14 @@ def error_rate(function: str, window: str, by: str = "") -> str:
         for matcher in ('="5xx"', '!="unknown"')
     )
     return f"({errors} or 0 * {requests}) / ({requests} > 0)"
+
+
+LICENCES_OF_ROLES = """
+    sum by (site, licence) (label_replace(
+        tableau_users{@site,site_role=~".*(Creator|Explorer|Viewer).*"},
+        "licence", "$1", "site_role", ".*(Creator|Explorer|Viewer).*"
+    ))
+"""
+SEATS = """
+    sum by (site, licence) (label_replace(tableau_licensed_seats{@site}, "licence", "$1", "site_role", "(.*)"))
+"""

@@ -56,6 +56,7 @@ THRESHOLDS = {
     "activity_log_retention_seconds": conditions.ACTIVITY_LOG_RETENTION_SECONDS,
     "bridge_silent_seconds": conditions.BRIDGE_SILENT_SECONDS,
     "subscription_failures": conditions.SUBSCRIPTION_FAILURES,
+    "token_expiry_seconds": conditions.TOKEN_EXPIRY_SECONDS,
     "purge_risk_least_seconds": conditions.PURGE_RISK_LEAST_SECONDS,
 }
 # What the rules write as queries and conditions, and the agent as one place in its text.
