@@ -5,7 +5,7 @@ A row for each subject, in the order of ``DASHBOARD``; further subjects (events,
 
 from grafana.source.dashboard import Dashboard, Row
 from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
-from grafana.source.queries import LICENCES_OF_ROLES, SEATS
+from grafana.source.queries import SEATS, USERS_OF_LICENCES
 
 NO_SUBSCRIPTIONS = "No subscriptions, or no repository"
 NO_DATA_ALERTS = "No data alerts, or no repository"
@@ -163,11 +163,11 @@ LICENCES = Row(
             """,
             (
                 Label("site", "Site"),
-                Label("licence", "Licence", 90),
-                Value(LICENCES_OF_ROLES, "Users", "none", width=80),
+                Label("site_role", "Licence", 90),
+                Value(USERS_OF_LICENCES, "Users", "none", width=80),
                 Value(SEATS, "Seats", "none", width=80),
                 Value(
-                    f"{LICENCES_OF_ROLES} / {SEATS}",
+                    f"({USERS_OF_LICENCES}) / {SEATS}",
                     "Used",
                     "percentunit",
                     ((None, "green"), (0.9, "orange"), (1, "red")),

@@ -16,6 +16,12 @@ JOBS_KNOWN = (
     f'(tableau_collector_success{{{HERE},collector="background_jobs"}} == 1 unless on (job, instance)'
     f' (tableau_up{{{HERE},source="activity_log"}} unless on (job, instance) tableau_up{{{HERE},source="repository"}}))'
 )
+# The users of the roles that need each type of licence, and the seats of that type, both by site and type.
+USERS_OF_LICENCES = " or ".join(
+    f'label_replace(sum by (site) (tableau_users{{@site,site_role=~".*{name}.*"}}), "site_role", "{name}", "", "")'
+    for name in ("Creator", "Explorer", "Viewer")
+)
+SEATS = "sum by (site, site_role) (tableau_licensed_seats{@site})"
 SHORT = {
     "@jobs_known": JOBS_KNOWN,
     "@here": HERE,
@@ -43,14 +49,3 @@ def error_rate(function: str, window: str, by: str = "") -> str:
         for matcher in ('="5xx"', '!="unknown"')
     )
     return f"({errors} or 0 * {requests}) / ({requests} > 0)"
-
-
-LICENCES_OF_ROLES = """
-    sum by (site, licence) (label_replace(
-        tableau_users{@site,site_role=~".*(Creator|Explorer|Viewer).*"},
-        "licence", "$1", "site_role", ".*(Creator|Explorer|Viewer).*"
-    ))
-"""
-SEATS = """
-    sum by (site, licence) (label_replace(tableau_licensed_seats{@site}, "licence", "$1", "site_role", "(.*)"))
-"""

@@ -13,7 +13,7 @@ from grafana.source.panels import (
     table,
     timeseries,
 )
-from grafana.source.queries import LICENCES_OF_ROLES, SEATS
+from grafana.source.queries import SEATS, USERS_OF_LICENCES
 
 SHARES = ((None, "green"), (0.85, "orange"), (0.95, "red"))
 UP = "active|passive|busy|read_only|active_syncing"
@@ -225,8 +225,8 @@ LICENCES = Row(
             """,
             "none",
             (
-                Line(f"sum by (licence) ({LICENCES_OF_ROLES})", "{{licence}} users"),
-                Line(f"sum by (licence) ({SEATS})", "{{licence}} seats"),
+                Line(f"sum by (site_role) ({USERS_OF_LICENCES})", "{{site_role}} users"),
+                Line(f"sum by (site_role) ({SEATS})", "{{site_role}} seats"),
             ),
             no_value="No users",
         ),

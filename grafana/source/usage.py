@@ -403,7 +403,11 @@ INSIGHTS = Row(
             (
                 Label("site", "Site"),
                 Value(
-                    "min by (site) (tableau_token_expiry_timestamp_seconds{@site} - time())",
+                    """
+                        min by (site) (
+                            tableau_token_expiry_timestamp_seconds{@site,kind="personal_access_token"} - time()
+                        )
+                    """,
                     "Expires in",
                     "s",
                     width=110,
