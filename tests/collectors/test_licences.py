@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from exporter.collector import State, columns_of
+from exporter.collectors.admin_insights import User, expose_users
 from exporter.collectors.licences import COLLECTOR
 from exporter.demo.governance import CANARY_SECRET
 from exporter.demo.simulation import Simulation
@@ -211,6 +213,23 @@ def test_without_rights_nothing_is_counted(newest: Handmade, state: State) -> No
     newest.add("users", site_id=1, site_role_id=1, system_user_id=4, login_at=at(1))
     newest.add("refresh_tokens", system_user_id=4, expires_at=NOW + DAY, last_used_at=NOW)
     assert newest.read(state, "tableau") == []
+
+
+def test_users_of_tableau_cloud() -> None:
+    """Of TS Users those with a licence count, under the repository's names of roles; unlicensed and unknown do not."""
+    roles = ["ExplorerCanPublish", "Unlicensed", "Guest", None, "Viewer", "Viewer"]
+    seen = [NOW - 40 * DAY] * 5 + [None]
+    schema = pa.schema([(column.name, column.type.arrow) for column in columns_of(User)])
+    rows = [
+        dict.fromkeys(schema.names) | {"user_site_role": role, "last_login_date": at_}
+        for role, at_ in zip(roles, seen, strict=True)
+    ]
+    blocks = list(expose_users("sales", pa.Table.from_pylist(rows, schema), SECONDS))
+    assert samples(blocks, "tableau_inactive_users", SECONDS) == {
+        ("sales", role, days): int(days == "30")
+        for role in ("Explorer (can publish)", "Viewer")
+        for days in ("30", "90", "180")
+    }
 
 
 def test_no_user_is_in_a_label_and_no_secret_is_read(simulation: Simulation) -> None:

@@ -66,6 +66,7 @@ def test_what_is_switched_off_is_not_shown() -> None:
     """Nothing of a collector is left when it is switched off."""
     pages = some_pages(watched=frozenset())
     assert (pages.assets, pages.content, pages.usage) == (None, None, None)
+    assert pages.licences == {}
 
 
 def test_refreshes_are_of_the_source_that_knows_most() -> None:
