@@ -8,7 +8,7 @@ from exporter.collectors.licences.owners import ORPHANS
 from exporter.collectors.licences.users import INACTIVE_USERS
 from exporter.pagedata.query_results import HistoryAnswer
 
-LISTS: Mapping[str, str] = {"users": INACTIVE_USERS, "credentials": CREDENTIALS, "content": ORPHANS}
+LISTS: Mapping[str, str] = {"users": INACTIVE_USERS, "credentials": CREDENTIALS, "owners": ORPHANS}
 """The lists by their names on the page: each is ``StateHistory.page`` of the state that has such rows."""
 
 

@@ -310,11 +310,10 @@ def inactive_users(simulated: SimulatedCloud, now: datetime) -> dict[tuple[str, 
     """Return the users with a licence who have signed in, by role and the days since."""
     (users,) = (site.users for site in simulated.server.facts() if site.url == SITE)
     counts: Counter[tuple[str, ...]] = Counter()
-    known = [user for user in users if user.role not in {"Unlicensed", "Guest"} and user.login_at]
-    for user in known:
+    known = [(user.role, user.login_at) for user in users if user.role not in {"Unlicensed", "Guest"} and user.login_at]
+    for role, login_at in known:
         for days in (30, 90, 180):
-            role = REST_ROLES.get(user.role, user.role)
-            counts[SITE, role, str(days)] += user.login_at < now - timedelta(days=days)
+            counts[SITE, REST_ROLES.get(role, role), str(days)] += login_at < now - timedelta(days=days)
     assert 0 < sum(counts.values()) < len(known)
     return dict(counts)
 

@@ -33,7 +33,7 @@ def page(pages: PageData, query: str = "", status: int = 200) -> str:
     [
         ("users", ["Viewer", "never", "1 to 2 of 2 users with a licence"]),
         ("credentials", ["refresh token", "product key", "1 to 2 of 2 credentials in use"]),
-        ("content", ["Sales", "Finance", ">unlicensed<", ">removed<", "1 to 2 of 2 assets"]),
+        ("owners", ["Sales", "Finance", ">unlicensed<", ">removed<", "1 to 2 of 2 assets"]),
     ],
 )
 def test_each_list_without_names(chosen: str, words: list[str]) -> None:
