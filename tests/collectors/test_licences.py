@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
 import psycopg
 import pyarrow as pa
 import pytest
@@ -13,12 +14,16 @@ from exporter.collectors.admin_insights import User, expose_users
 from exporter.collectors.licences import COLLECTOR
 from exporter.demo.governance import CANARY_SECRET
 from exporter.demo.simulation import Simulation
+from exporter.history.privacy import apply_privacy
+from exporter.history.pseudonyms import Pseudonyms
+from exporter.history.redaction import Privacy
 from tests.collectors.conftest import NOW
 from tests.collectors.repositories import CONTEXT, SITES, Handmade, Samples, at, read, samples
 
 INACTIVE, SEATS, EXPIRY, ORPHANED = COLLECTOR.states
 SECONDS = NOW.replace(tzinfo=UTC).timestamp()
 DAY = timedelta(days=1)
+PSEUDONYMS = Pseudonyms(b"k" * 32)
 
 # Each table is asked for by its own query, and put together in Python.
 ROWS = "SELECT to_jsonb({table}) FROM {table}"
@@ -213,6 +218,53 @@ def test_without_rights_nothing_is_counted(newest: Handmade, state: State) -> No
     newest.add("users", site_id=1, site_role_id=1, system_user_id=4, login_at=at(1))
     newest.add("refresh_tokens", system_user_id=4, expires_at=NOW + DAY, last_used_at=NOW)
     assert newest.read(state, "tableau") == []
+
+
+def listed(repository: Handmade, state: State, users: str) -> list[dict[str, Any]]:
+    """Return the rows of a state's list on the page, under a privacy option."""
+    rows = read(repository.parameters(), state)
+    rows = apply_privacy(rows, columns_of(state.row), Privacy(users=users), PSEUDONYMS)  # type: ignore[arg-type] # an option
+    assert state.history.page_sql is not None
+    with duckdb.connect() as connection:
+        connection.register("state", rows)
+        named = {"now": NOW} if "$now" in state.history.page_sql else {}
+        answer = connection.execute(state.history.page_sql, named)
+        names = [column[0] for column in answer.description]
+        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+@pytest.mark.parametrize("users", ["name", "pseudonym", "none"])
+def test_the_lists_of_the_page(newest: Handmade, users: str) -> None:
+    """Each has who was away for 30 days, what is in use, what lost its owner, in order, under the privacy options."""
+    role(newest, 1, "Viewer")
+    role(newest, 2, "Unlicensed")
+    newest.add("system_users", id=4, name="priya", friendly_name="Priya Shah")
+    for number, days in enumerate((29, 31, 100)):
+        newest.add("users", site_id=1, site_role_id=1, system_user_id=4, login_at=NOW - days * DAY, id=10 + number)
+    newest.add("users", site_id=2, site_role_id=2, system_user_id=5, id=20)
+    newest.add("system_users", id=5, name="jo")
+    newest.add("workbooks", name="Left", site_id=2, owner_id=20, is_deleted=False)
+    newest.add("workbooks", name="Mine", site_id=1, owner_id=10, is_deleted=False)
+    for days, used in ((9, 1), (5, 1), (2, 16), (-1, 1)):
+        dates = {"expires_at": NOW + days * DAY, "last_used_at": NOW - used * DAY}
+        newest.add("refresh_tokens", system_user_id=5, client_name="jo's script", **dates)
+    shown = {
+        "name": (("priya", "Priya Shah"), ("jo", None), "jo's script"),
+        "pseudonym": ((PSEUDONYMS.of("priya"), None), (PSEUDONYMS.of("jo"), None), None),
+        "none": ((None, None), (None, None), None),
+    }
+    priya, jo, script = shown[users]
+    away, tokens, orphans = (listed(newest, state, users) for state in (INACTIVE, EXPIRY, ORPHANED))
+    assert [(row["kind"], row["happens_at"], row["user"], row["user_name"]) for row in away] == [
+        ("Viewer", SECONDS - days * 86_400, *priya) for days in (100, 31)
+    ]
+    assert [(row["site_id"], row["happens_at"], row["name"], row["user"], row["user_name"]) for row in tokens] == [
+        (2, SECONDS + days * 86_400, script, *jo) for days in (5, 9)
+    ]
+    assert [(row["site_id"], row["name"], row["reason"], row["user"], row["user_name"]) for row in orphans] == [
+        (2, "Left", "unlicensed", *jo)
+    ]
+    assert {tuple(row) for rows in (away, tokens, orphans) for row in rows} == {tuple(away[0])}
 
 
 def test_users_of_tableau_cloud() -> None:
