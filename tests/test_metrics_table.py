@@ -61,6 +61,8 @@ FAMILIES = {
     "tableau_events_total": ("counter", ("site", "action_type", "event")),
     "tableau_admin_insights_refresh_timestamp_seconds": ("gauge", ("site",)),
     "tableau_licensed_seats": ("gauge", ("site", "site_role")),
+    "tableau_inactive_users": ("gauge", ("site", "site_role", "days")),
+    "tableau_orphaned_assets": ("gauge", ("site", "project", "asset_type")),
     "tableau_token_expiry_timestamp_seconds": ("gauge", ("site", "kind")),
     "tableau_view_lifetime_requests_total": ("counter", ("site", "workbook", "view")),
     "tableau_server_process_up": ("gauge", ("node", "process", "port")),

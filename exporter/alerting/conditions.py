@@ -11,11 +11,14 @@ from exporter import self_metrics as families
 from exporter.alerting.notification import Pairs
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResult, always, never
+from exporter.collectors import data_alerts, licences, subscriptions
 from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.admin_insights import REFRESHED
 from exporter.collectors.assets.metrics import HOUR
 from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
+from exporter.collectors.licences.credentials import ACTIVATION, TOKEN_EXPIRY
+from exporter.collectors.licences.owners import ORPHANED
 from exporter.collectors.subscriptions import FAILURES as SUBSCRIPTION_FAILURES_IN_A_ROW
 from exporter.collectors.subscriptions import SUBSCRIPTIONS
 from exporter.metrics import Family
@@ -43,6 +46,7 @@ ACTIVITY_LOG_RETENTION_SECONDS = 864_000
 INSIGHTS_AGE_SECONDS = 172_800
 BRIDGE_SILENT_SECONDS = 259_200
 SUBSCRIPTION_FAILURES = 2
+TOKEN_EXPIRY_SECONDS = 604_800
 CLOCK_AHEAD_SECONDS = 3600
 """A poll whose time is further ahead was dated by a wrong clock."""
 
@@ -282,22 +286,41 @@ def subscription_failing(view: MetricSnapshot) -> RuleResult:
     """Find projects with a subscription that failed several times in a row."""
     failures = view.samples(SUBSCRIPTION_FAILURES_IN_A_ROW)
     failing = {pairs: count for pairs, count in failures if count >= SUBSCRIPTION_FAILURES}
-    return RuleResult(failing, _unread(view, "subscriptions"))
+    return RuleResult(failing, _unread(view, subscriptions.COLLECTOR.name))
 
 
 def subscription_suspended(view: MetricSnapshot) -> RuleResult:
     """Find projects with suspended subscriptions."""
-    return RuleResult(_in_state(view, SUBSCRIPTIONS, "suspended"), _unread(view, "subscriptions"))
+    return RuleResult(_in_state(view, SUBSCRIPTIONS, "suspended"), _unread(view, subscriptions.COLLECTOR.name))
 
 
 def data_alert_suspended(view: MetricSnapshot) -> RuleResult:
     """Find projects with data alerts that Tableau suspended."""
-    return RuleResult(_in_state(view, DATA_ALERTS, "suspended"), _unread(view, "data_alerts"))
+    return RuleResult(_in_state(view, DATA_ALERTS, "suspended"), _unread(view, data_alerts.COLLECTOR.name))
 
 
-def _unread(view: MetricSnapshot, collector: str) -> Callable[[Mapping[str, str]], bool]:
+def token_expiring(view: MetricSnapshot) -> RuleResult:
+    """Find credentials that expire soon; an activation is renewed by the program that has it."""
+    left = {pairs: at - view.now for pairs, at in view.samples(TOKEN_EXPIRY) if ("kind", ACTIVATION) not in pairs}
+    soon = {pairs: seconds for pairs, seconds in left.items() if seconds < TOKEN_EXPIRY_SECONDS}
+    return RuleResult(soon, _unread(view, licences.COLLECTOR.name, "admin_insights"))
+
+
+def owner_unlicensed(view: MetricSnapshot) -> RuleResult:
+    """Find sites with content of unlicensed or removed owners."""
+    counts: dict[Pairs, float] = {}
+    for pairs, count in view.samples(ORPHANED):
+        site = tuple(pair for pair in pairs if pair[0] == "site")
+        counts[site] = counts.get(site, 0) + count
+    return RuleResult(
+        {site: count for site, count in counts.items() if count > 0}, _unread(view, licences.COLLECTOR.name)
+    )
+
+
+def _unread(view: MetricSnapshot, *collectors: str) -> Callable[[Mapping[str, str]], bool]:
     """Return that nothing is known where a collector fails: its last samples are too old to be published."""
-    return always if view.value(families.COLLECTOR_SUCCESS, collector=collector) == 0 else never
+    success = [view.value(families.COLLECTOR_SUCCESS, collector=collector) for collector in collectors]
+    return always if 0 in success else never
 
 
 def _in_state(view: MetricSnapshot, family: Family, state: str) -> dict[Pairs, float]:

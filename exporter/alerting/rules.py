@@ -52,7 +52,7 @@ class Rule:
         return _DASHBOARDS.get(self.alert, ("agent", ()))
 
 
-_OF_GOVERNANCE = ("TableauSubscription", "TableauDataAlert")
+_OF_GOVERNANCE = ("TableauSubscription", "TableauDataAlert", "TableauToken", "TableauContentOwner")
 _DASHBOARDS = {
     "TableauFreshnessSourceSilent": ("freshness", ("site",)),
     "TableauActivityLogLagging": ("usage", ("site",)),
@@ -215,6 +215,24 @@ RULES: Sequence[Rule] = (
         "{count} data alerts on content of {of_project} (site {site}) failed too often. Tableau does not check"
         " them until they are resumed, and their users expect a mail that never comes.",
         undelivered=("data alert", "suspended"),
+    ),
+    Rule(
+        "TableauTokenExpiring",
+        "warning",
+        15 * MINUTE,
+        conditions.token_expiring,
+        "A credential that is in use expires soon: {kind}.",
+        "The next of this kind expires in {span}. Then scripts that sign in with the token, or copies of Tableau"
+        " Desktop with the product key, stop working.",
+    ),
+    Rule(
+        "TableauContentOwnerUnlicensed",
+        "info",
+        HOUR,
+        conditions.owner_unlicensed,
+        "Content of the site {site} has an owner without a licence.",
+        "The owners of {count} workbooks, data sources and flows are unlicensed or were removed. Messages to them are"
+        " not read, and refreshes with their credentials fail.",
     ),
     Rule(
         "TableauCollectorFailing",

@@ -8,8 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Collector, Count, Events, InsightsHooks, personal
+from exporter.collectors._arrow import instants, texts
 from exporter.collectors.events import MOST_TYPES, TOTAL
-from exporter.metrics import Block, Family, Labels
+from exporter.collectors.licences.credentials import TOKEN_EXPIRY
+from exporter.collectors.licences.users import INACTIVE, SEATS, UNLICENSED, inactive
+from exporter.collectors.users import REST_ROLES
+from exporter.metrics import Block, Family, Labels, Value
 
 SOURCE = "Admin Insights"
 
@@ -43,7 +47,9 @@ class User:
     """A row of TS Users; ``user_license_type`` is Creator, Explorer or Viewer, of which so many are allowed."""
 
     user_luid: str
+    user_site_role: str | None
     user_license_type: str | None
+    last_login_date: datetime | None
     total_allowed_licenses: int | None
     admin_insights_published_at: datetime | None
 
@@ -164,21 +170,6 @@ SQL = """
     FROM insights
 """
 
-SEATS = Family(
-    "tableau_licensed_seats",
-    "gauge",
-    "Licences that the site may give to its users, by type of licence; from Admin Insights every day.",
-    ("site", "site_role"),
-    f"{SOURCE}: {USERS.name}",
-)
-TOKEN_EXPIRY = Family(
-    "tableau_token_expiry_timestamp_seconds",
-    "gauge",
-    "When the next of the site's tokens expires, of those that had not expired when they were read; from Admin Insights"
-    " every day.",
-    ("site", "kind"),
-    f"{SOURCE}: {TOKENS.name}",
-)
 REFRESHED = Family(
     "tableau_admin_insights_refresh_timestamp_seconds",
     "gauge",
@@ -192,22 +183,30 @@ TOKEN_KIND = "personal_access_token"  # noqa: S105 - a label
 
 
 def expose_users(site: str, rows: pa.Table, now: float) -> Sequence[Block]:
-    """Show how many licences of each type are allowed: each of their users names the same number."""
+    """Return the seats of each type of licence, which each of its users has, and the users who do not sign in."""
     del now
     has_type, has_seats = (rows.column(name).is_valid() for name in ("user_license_type", "total_allowed_licenses"))
     known = rows.filter(pc.and_(has_type, has_seats))
     most = known.group_by("user_license_type", use_threads=False).aggregate([("total_allowed_licenses", "max")])
     types, seats = most.column("user_license_type").to_pylist(), most.column("total_allowed_licenses_max").to_pylist()
-    return [Block(SEATS, Labels(SEATS.labels, ([site] * len(types), types)), seats)]
+    roles = rows.column("user_site_role")
+    licensed = rows.filter(pc.invert(pc.is_in(pc.utf8_lower(roles), pa.array([*sorted(UNLICENSED), None]))))
+    named = [REST_ROLES.get(role, role) for role in texts(licensed, "user_site_role")]
+    return [
+        Block(SEATS, Labels(SEATS.labels, ([site] * len(types), types)), seats),
+        inactive([site] * licensed.num_rows, named, instants(licensed, "last_login_date")),
+    ]
 
 
 def expose_tokens(site: str, rows: pa.Table, now: float) -> Sequence[Block]:
-    """Show when the next token expires."""
-    instants = [at.replace(tzinfo=UTC).timestamp() for at in rows.column("expires_at").to_pylist() if at is not None]
-    coming = [at for at in instants if at > now]
-    if not coming:
-        return ()
-    return [Block(TOKEN_EXPIRY, Labels(TOKEN_EXPIRY.labels, ([site], [TOKEN_KIND])), [min(coming)])]
+    """Return when the next token expires."""
+    del now
+    found = [at.replace(tzinfo=UTC).timestamp() for at in rows.column("expires_at").to_pylist() if at is not None]
+
+    def next_expiry(now: float) -> Sequence[Value]:
+        return [min((at for at in found if at > now), default=None)]
+
+    return [Block(TOKEN_EXPIRY, Labels(TOKEN_EXPIRY.labels, ([site], [TOKEN_KIND])), next_expiry)]
 
 
 def expose_refreshed(published: Mapping[str, float]) -> Sequence[Block]:
@@ -240,5 +239,5 @@ COLLECTOR = Collector(
         expose_refreshed=expose_refreshed,
         beside=frozenset(),
     ),
-    families=(SEATS, TOKEN_EXPIRY, REFRESHED),
+    families=(INACTIVE, SEATS, TOKEN_EXPIRY, REFRESHED),
 )

@@ -9,6 +9,8 @@ CANARY_SECRET = "CANARY-secret"  # noqa: S105 - no secret, but the trace of one
 ALERT_STATES = ((0, 0), (0, 3), (1, 5), (2, 0), (0, 0), (0, 0))
 TOKEN_DAYS = (5, 90, 200, 330, -10)
 ACTIVATION_DAYS = (3, 11)
+LEASE_DAYS = 14
+"""Tableau Desktop and Prep renew their activation long before it expires."""
 KEY_DAYS = (10, 250)
 
 
@@ -80,15 +82,19 @@ def _tokens(draft: Draft) -> None:
 def _activations(draft: Draft, site_id: object) -> None:
     # This table has no key.
     rows = draft.tables.setdefault("identity_based_activation_admin_view", [])
+    accounts = {account["id"]: account for account in draft.tables["system_users"]}
+    user = accounts[draft.of_site("users", site_id)[2]["system_user_id"]]
     for days, product in zip(ACTIVATION_DAYS, ("Tableau Desktop", "Tableau Prep"), strict=True):
         rows.append(
             {
                 "iba_user_id": draft.luid(),
                 "site_id": site_id,
                 "product_type": product,
+                "server_user_name": user["name"],
                 "user_role": "Creator",
                 "host_name": f"LAPTOP-{site_id}",
                 "atr_expiration_date": draft.now + timedelta(days=days),
+                "date_atr_issued": draft.now + timedelta(days=days - LEASE_DAYS),
                 "date_last_used": draft.ago(0, 5),
             }
         )
@@ -102,6 +108,7 @@ def _desktops(draft: Draft) -> None:
             {
                 "host_name": f"LAPTOP-{number}",
                 "product_name": "Tableau Desktop",
+                "email": draft.tables["system_users"][2 + number]["email"],
                 "expiration_date": expires,
                 "maintenance_expiration": expires + timedelta(days=100),
                 "last_report_date": draft.ago(0, 5),

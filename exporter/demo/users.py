@@ -70,6 +70,8 @@ def add_users(draft: Draft) -> None:
 
 
 def _site(draft: Draft, site: Site) -> None:
+    # The first site has no limit of its own.
+    seats = draft.scale.people if site.url_namespace else None
     draft.add(
         "sites",
         {
@@ -84,6 +86,9 @@ def _site(draft: Draft, site: Site) -> None:
             "personal_space_enabled": True,
             "auto_suspend_refresh_enabled": True,
             "subscriptions_enabled": True,
+            "tier_author_capacity": seats and seats // 12,
+            "tier_interactor_capacity": seats and seats // 4,
+            "tier_basic_user_capacity": seats and seats // 4,
         },
     )
 

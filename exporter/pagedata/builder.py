@@ -17,6 +17,7 @@ from exporter.collectors.unused.metrics import UNUSED
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
+from exporter.pagedata.licences import LISTS, LicenceList
 from exporter.pagedata.query_results import ASSET_SIZES, ASSET_USAGE, HistoryAnswer, HourlyUsage, PageAnswers
 from exporter.pagedata.undelivered import UNDELIVERED, UndeliveredList
 from exporter.pagedata.unused import UnusedContent
@@ -24,7 +25,7 @@ from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 ASSETS, WORKBOOKS, VIEWS, EVENTS, REQUESTS = "assets", "workbooks", "views", "events", "requests"
 """Names of pages: all but the last are ``StateHistory.page`` of the state that each of them shows."""
@@ -166,6 +167,8 @@ class PageData:
     """How many users opened each asset within 30 days, as far as it is known."""
     sizes: Sizes = field(default_factory=Sizes)
     unused: UnusedContent | None = None
+    licences: Mapping[str, LicenceList] = field(default_factory=dict)
+    """The lists of the licences page, by the name of the state's page."""
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
         """Return the last refreshes of an asset and the time of the query; of the source that has most of them."""
@@ -220,6 +223,7 @@ class PageDataBuilder:
             self._of_history(ASSET_USAGE, _monthly_users, {}),
             self._of_history(ASSET_SIZES, Sizes.of, Sizes()),
             unused=self._unused() if UNUSED in enabled else None,
+            licences=dict(self._licences(enabled)),
         )
 
     def _of_history(self, name: str, make: Callable[[pa.Table], Made], unknown: Made) -> Made:
@@ -230,6 +234,12 @@ class PageDataBuilder:
     def _unused(self) -> UnusedContent | None:
         answer = next(iter(self._answers.of(UNUSED).values()), None)
         return None if answer is None else self._cached(UNUSED, answer, partial(UnusedContent.of, answer))
+
+    def _licences(self, enabled: Container[str]) -> "Iterator[tuple[str, LicenceList]]":
+        for page in LISTS.values():
+            answer = next(iter(self._answers.of(page).values()), None)
+            if answer is not None and page in enabled:
+                yield page, self._cached(page, answer, partial(LicenceList.of, answer))
 
     def _content(self, page: str) -> Content | None:
         answer = next(iter(self._answers.of(page).values()), None)

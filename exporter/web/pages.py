@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from exporter.pagedata.builder import PageData
 from exporter.status import Status
-from exporter.web import asset_list, asset_page, asset_query, event_list, undelivered, unused, usage
+from exporter.web import asset_list, asset_page, asset_query, event_list, licences, undelivered, unused, usage
 from exporter.web.concurrency import Busy, ConcurrencyLimit, busy, has_left
 from exporter.web.downloads import download, refusal
 from exporter.web.query_params import Parameters, WrongParameter
@@ -63,6 +63,7 @@ class PageRoutes:
             "/events.csv": partial(self.events_file, "csv"),
             "/events.json": partial(self.events_file, "json"),
             undelivered.PATH: self.undelivered,
+            licences.PATH: self.licences,
         }
         return [Route(path, self._in_turn(made)) for path, made in pages.items()]
 
@@ -177,6 +178,13 @@ class PageRoutes:
         pages, status = self._source.pages(), self._source.status()
         values = undelivered.listed(pages, parameters, with_names=self._access.authenticates)
         return self._page("undelivered.html", status, pages, {**values, **_root(request)})
+
+    def licences(self, request: Request) -> Response:
+        """Render the page of licences; names of users only where every request is authenticated."""
+        parameters = Parameters(request.query_params, licences.PARAMETERS)
+        pages, status = self._source.pages(), self._source.status()
+        values = licences.listed(pages, parameters, with_names=self._access.authenticates)
+        return self._page("licences.html", status, pages, {**values, **_root(request)})
 
     def _page(
         self,

@@ -1,6 +1,7 @@
-"""Governance: subscriptions and data alerts that fail, the audit log, and unused content: a row for each subject."""
+"""Governance: deliveries that fail, licences, tokens, owners, the audit log, unused content: a row for each."""
 
 from grafana.source.dashboard import Dashboard, Row
+from grafana.source.licences import LICENCES, OWNERS, TOKENS
 from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
 NO_SUBSCRIPTIONS = "No subscriptions, or no repository"
@@ -258,7 +259,7 @@ UNUSED = Row(
 DASHBOARD = Dashboard(
     "governance",
     "Governance",
-    "Subscriptions and data alerts that fail, the audit log, and content that nobody opens.",
-    (SUBSCRIPTIONS, DATA_ALERTS, EVENTS, UNUSED),
+    "Subscriptions and data alerts that fail, licences, tokens, owners, the audit log, and unused content.",
+    (SUBSCRIPTIONS, DATA_ALERTS, LICENCES, TOKENS, OWNERS, EVENTS, UNUSED),
     since="now-24h",
 )

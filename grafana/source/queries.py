@@ -16,6 +16,12 @@ JOBS_KNOWN = (
     f'(tableau_collector_success{{{HERE},collector="background_jobs"}} == 1 unless on (job, instance)'
     f' (tableau_up{{{HERE},source="activity_log"}} unless on (job, instance) tableau_up{{{HERE},source="repository"}}))'
 )
+# The users of the roles that need each type of licence, and the seats of that type, both by site and type.
+USERS_OF_LICENCES = " or ".join(
+    f'label_replace(sum by (site) (tableau_users{{@site,site_role=~".*{name}.*"}}), "site_role", "{name}", "", "")'
+    for name in ("Creator", "Explorer", "Viewer")
+)
+SEATS = "sum by (site, site_role) (tableau_licensed_seats{@site})"
 SHORT = {
     "@jobs_known": JOBS_KNOWN,
     "@here": HERE,

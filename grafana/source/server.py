@@ -1,4 +1,4 @@
-"""Server: processes of the cluster, disks of its nodes, and the backgrounders with their queue."""
+"""Server: processes of the cluster, disks of its nodes, the backgrounders with their queue, and licences."""
 
 from grafana.source.dashboard import Dashboard, Row
 from grafana.source.panels import (
@@ -13,6 +13,7 @@ from grafana.source.panels import (
     table,
     timeseries,
 )
+from grafana.source.queries import SEATS, USERS_OF_LICENCES
 
 SHARES = ((None, "green"), (0.85, "orange"), (0.95, "red"))
 UP = "active|passive|busy|read_only|active_syncing"
@@ -213,10 +214,36 @@ BACKGROUNDERS = Row(
     ),
 )
 
+LICENCES = Row(
+    "Licences",
+    (
+        timeseries(
+            "Users and seats",
+            """
+                Users of the selected sites by the licence that their site role needs, and the seats of the sites that
+                have a limit.
+            """,
+            "none",
+            (
+                Line(f"sum by (site_role) ({USERS_OF_LICENCES})", "{{site_role}} users"),
+                Line(f"sum by (site_role) ({SEATS})", "{{site_role}} seats"),
+            ),
+            no_value="No users",
+        ),
+        timeseries(
+            "Inactive users",
+            "Users with a licence who have not signed in for 30, 90 and 180 days; each line is part of the one above.",
+            "none",
+            (Line("sum by (days) (tableau_inactive_users{@site})", "{{days}} days"),),
+            no_value="No users, or no repository",
+        ),
+    ),
+)
+
 DASHBOARD = Dashboard(
     "server",
     "Server",
-    "Processes of the cluster of Tableau Server, disks of its nodes, and backgrounders.",
-    (NOW, PROCESSES, DISKS, BACKGROUNDERS),
+    "Processes of the cluster of Tableau Server, disks of its nodes, backgrounders, and licences.",
+    (NOW, PROCESSES, DISKS, BACKGROUNDERS, LICENCES),
     since="now-24h",
 )

@@ -410,7 +410,11 @@ INSIGHTS = Row(
                     width=95,
                 ),
                 Value(
-                    "min by (site) (tableau_token_expiry_timestamp_seconds{@site} - time())",
+                    """
+                        min by (site) (
+                            tableau_token_expiry_timestamp_seconds{@site,kind="personal_access_token"} - time()
+                        )
+                    """,
                     "Expires in",
                     "s",
                     width=95,

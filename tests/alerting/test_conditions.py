@@ -15,6 +15,8 @@ from exporter.collectors.admin_insights import REFRESHED
 from exporter.collectors.assets import metrics as assets
 from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.collectors.data_alerts import COUNT as DATA_ALERTS
+from exporter.collectors.licences.credentials import TOKEN_EXPIRY
+from exporter.collectors.licences.owners import ORPHANED
 from exporter.collectors.subscriptions import FAILURES, SUBSCRIPTIONS
 from exporter.exposition.state_store import StateStore
 from exporter.metrics import Block, Labels, single
@@ -262,6 +264,39 @@ def test_subscriptions_that_could_not_be_read_are_unknown(success: int | None, *
     view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
     found = (conditions.subscription_failing, conditions.subscription_suspended, conditions.data_alert_suspended)
     assert [find(view).unknown({}) for find in found] == [unknown] * 3
+
+
+def test_credentials_that_expire_within_a_week() -> None:
+    """A token that expires later, and an activation, which is renewed, are not found; a key has no site."""
+    kinds = ["refresh_token", "refresh_token", "activation", "product_key"]
+    labels = Labels(TOKEN_EXPIRY.labels, (["sales", "hr", "sales", ""], kinds))
+    days = [6.9, 7.0, 1.0, 3.0]
+    block = Block(TOKEN_EXPIRY, labels, lambda now: [now + each * 86_400 for each in days])
+    found = conditions.token_expiring(MetricSnapshot([block], NOW, SampleWindow(), SourceStates())).firing_series
+    assert {dict(pairs)["kind"]: round(seconds / 86_400, 1) for pairs, seconds in found.items()} == {
+        "refresh_token": 6.9,
+        "product_key": 3.0,
+    }
+    assert {dict(pairs).get("site", "") for pairs in found} == {"sales", ""}
+
+
+def test_content_without_an_owner_is_counted_by_site() -> None:
+    """Over its projects and types; a site without such content is not found."""
+    places = ["sales", "sales", "hr"], ["A", "B", "A"], ["flow", "workbook", "flow"]
+    block = Block(ORPHANED, Labels(ORPHANED.labels, places), [1, 2, 0])
+    found = conditions.owner_unlicensed(MetricSnapshot([block], NOW, SampleWindow(), SourceStates()))
+    assert found.firing_series == {(("site", "sales"),): 3.0}
+
+
+@pytest.mark.parametrize(
+    ("collector", "unknown"), [("licences", [True, True]), ("admin_insights", [True, False]), ("users", [False, False])]
+)
+def test_licences_that_could_not_be_read_are_unknown(collector: str, unknown: list[bool]) -> None:
+    """Tokens are of the repository or of Admin Insights: neither alert ends while its collector fails."""
+    view = MetricSnapshot(
+        [single(families.COLLECTOR_SUCCESS, 0, collector=collector)], NOW, SampleWindow(), SourceStates()
+    )
+    assert [find(view).unknown({}) for find in (conditions.token_expiring, conditions.owner_unlicensed)] == unknown
 
 
 def of_asset(hours: float, **known: float) -> MetricSnapshot:

@@ -64,7 +64,13 @@ def deployed(
 
 
 # What was pending for some minutes before.
-PENDING = {"TableauSubscriptionFailing", "TableauSubscriptionSuspended", "TableauDataAlertSuspended"}
+PENDING = {
+    "TableauSubscriptionFailing",
+    "TableauSubscriptionSuspended",
+    "TableauDataAlertSuspended",
+    "TableauTokenExpiring",
+    "TableauContentOwnerUnlicensed",
+}
 
 
 def names(notified: Iterator[ReceivedAlert] | list[ReceivedAlert]) -> set[str]:

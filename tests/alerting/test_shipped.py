@@ -57,6 +57,7 @@ THRESHOLDS = {
     "insights_age_seconds": conditions.INSIGHTS_AGE_SECONDS,
     "bridge_silent_seconds": conditions.BRIDGE_SILENT_SECONDS,
     "subscription_failures": conditions.SUBSCRIPTION_FAILURES,
+    "token_expiry_seconds": conditions.TOKEN_EXPIRY_SECONDS,
     "purge_risk_least_seconds": conditions.PURGE_RISK_LEAST_SECONDS,
 }
 # What the rules write as queries and conditions, and the agent as one place in its text.

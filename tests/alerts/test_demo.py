@@ -42,6 +42,8 @@ ALWAYS = {
     ("TableauAssetRefreshSuspended", "warning"),
     ("TableauAssetRefreshFailing", "warning"),
     ("TableauCollectorColumnMissing", "info"),
+    ("TableauTokenExpiring", "warning"),
+    ("TableauContentOwnerUnlicensed", "info"),
 }
 # Families that it never has, nor may have.
 NEVER = {

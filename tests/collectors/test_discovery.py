@@ -26,6 +26,7 @@ def test_every_module_is_a_collector_of_its_name() -> None:
         "disks",
         "events",
         "http_requests",
+        "licences",
         "logins",
         "processes",
         "subscriptions",

@@ -43,6 +43,7 @@ LACKS = {
         },
         "data_alerts": {"projects_contents", "workbooks.is_private"},
         "http_requests": {"http_requests.flags_used"},
+        "licences": {"flows.state", "projects_contents", "workbooks.is_deleted", "workbooks.is_private"},
         "subscriptions": {
             "projects_contents",
             "subscriptions.target_id",
@@ -65,8 +66,18 @@ LACKS = {
             "workbooks.is_private",
         },
     },
-    "2021.2": {"assets": {"flows.state"}, "content": {"flows.state"}, "unused": {"flows.state"}},
-    "2023.3": {"assets": {"flows.state"}, "content": {"flows.state"}, "unused": {"flows.state"}},
+    "2021.2": {
+        "assets": {"flows.state"},
+        "content": {"flows.state"},
+        "licences": {"flows.state"},
+        "unused": {"flows.state"},
+    },
+    "2023.3": {
+        "assets": {"flows.state"},
+        "content": {"flows.state"},
+        "licences": {"flows.state"},
+        "unused": {"flows.state"},
+    },
     "2025.3": {},
 }
 # Families without samples on a healthy repository; between polls, and without TLS.
@@ -87,8 +98,6 @@ NOTHING_TO_SHOW = {
     "tableau_events_total",
     # Jobs of less than a week are in the history.
     "tableau_unused_refresh_seconds_per_week",
-    "tableau_licensed_seats",
-    "tableau_token_expiry_timestamp_seconds",
     "tableau_admin_insights_refresh_timestamp_seconds",
     "tableau_view_lifetime_requests_total",
     "tableau_rest_sessions_lost_total",

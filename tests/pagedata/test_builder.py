@@ -9,6 +9,9 @@ from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
 from exporter.collectors.data_alerts import DataAlertRecipient
 from exporter.collectors.events import EventType
+from exporter.collectors.licences.credentials import CREDENTIALS, Credential
+from exporter.collectors.licences.owners import ORPHANS, OwnedContent
+from exporter.collectors.licences.users import INACTIVE_USERS, LicensedUser
 from exporter.collectors.subscriptions import Subscription
 from exporter.collectors.unused.metrics import UNUSED
 from exporter.collectors.unused.rows import OpenedContent
@@ -24,7 +27,7 @@ from tests.web.page_fixtures import EVERYTHING, estate_and_blocks, refreshes, so
 
 
 def test_states_are_where_they_are_looked_for() -> None:
-    """The answers that pages are made of are those of assets, events, unused content, workbooks and views."""
+    """The answers that pages are made of are those of assets, events, licences, unused content, workbooks and views."""
     found = discover()
     states = [state for collector in found.values() for state in collector.states if state.history.page]
     assert {(state.history.page, state.row) for state in states} == {
@@ -35,6 +38,9 @@ def test_states_are_where_they_are_looked_for() -> None:
         (UNDELIVERED, Subscription),
         (UNDELIVERED, DataAlertRecipient),
         (UNUSED, OpenedContent),
+        (INACTIVE_USERS, LicensedUser),
+        (CREDENTIALS, Credential),
+        (ORPHANS, OwnedContent),
     }
     assert all(state.history.page_sql for state in states)
     assert enabled_pages(found) == EVERYTHING
@@ -60,6 +66,7 @@ def test_what_is_switched_off_is_not_shown() -> None:
     """Nothing of a collector is left when it is switched off."""
     pages = some_pages(watched=frozenset())
     assert (pages.assets, pages.content, pages.usage) == (None, None, None)
+    assert pages.licences == {}
 
 
 def test_refreshes_are_of_the_source_that_knows_most() -> None:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from exporter.collectors import archived as every_table
 from exporter.collectors import discover
 from exporter.collectors.admin_insights import REFRESHED
+from exporter.collectors.users import REST_ROLES
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.rows import Row
@@ -390,6 +391,18 @@ def test_a_refresh_that_is_not_reported(harness: RestPollerHarness, simulated: S
     assert archived(harness) == reported(simulated.truth()) + gone(harness, simulated)
 
 
+def inactive_users(simulated: SimulatedCloud, now: datetime) -> dict[tuple[str, ...], int]:
+    """Return the users with a licence who have signed in, by role and the days since."""
+    (users,) = (site.users for site in simulated.server.facts() if site.url == SITE)
+    counts: Counter[tuple[str, ...]] = Counter()
+    known = [(user.role, user.login_at) for user in users if user.role not in {"Unlicensed", "Guest"} and user.login_at]
+    for role, login_at in known:
+        for days in (30, 90, 180):
+            counts[SITE, REST_ROLES.get(role, role), str(days)] += login_at < now - timedelta(days=days)
+    assert 0 < sum(counts.values()) < len(known)
+    return dict(counts)
+
+
 @pytest.mark.usefixtures("few_days")
 def test_daily_truth(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
     """Active users have windows of a day and longer only, which end at the refresh; loads, logins, seats and tokens."""
@@ -414,6 +427,9 @@ def test_daily_truth(harness: RestPollerHarness, simulated: SimulatedCloud) -> N
     seats = harness.values("tableau_licensed_seats")
     assert set(seats.values()) == {ALLOWED_LICENCES}
     assert {site for site, _ in seats} == {SITE}
+    assert harness.values("tableau_inactive_users") == inactive_users(
+        simulated, datetime.fromtimestamp(harness.now, UTC).replace(tzinfo=None)
+    )
     expiry = harness.values("tableau_token_expiry_timestamp_seconds")
     assert expiry == {(SITE, "personal_access_token"): seconds(refreshed + 5 * DAY)}
 

@@ -15,6 +15,9 @@ from exporter.collectors.active_users import active
 from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.collectors.assets.usage import USAGE
+from exporter.collectors.licences.credentials import CREDENTIALS
+from exporter.collectors.licences.owners import ORPHANS
+from exporter.collectors.licences.users import INACTIVE_USERS
 from exporter.collectors.unused.metrics import UNUSED
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
@@ -25,7 +28,8 @@ from exporter.status import FiringAlert
 from tests.web.fake_endpoint import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
-EVERYTHING = frozenset({ASSETS, EVENTS, REQUESTS, UNDELIVERED, UNUSED, VIEWS, WORKBOOKS})
+OF_LICENCES = frozenset({INACTIVE_USERS, CREDENTIALS, ORPHANS})
+EVERYTHING = OF_LICENCES | {ASSETS, EVENTS, REQUESTS, UNDELIVERED, UNUSED, VIEWS, WORKBOOKS}
 HOURS = 8 * 24
 
 
@@ -154,6 +158,8 @@ def some_pages(
         )
         failed = HistoryAnswer(undelivered(text), NOW, {1: text("default")})
         answers.set("subscriptions", UNDELIVERED, "repository", failed)
+        for page, found in licences(text).items():
+            answers.set("licences", page, "repository", HistoryAnswer(found, NOW, {1: text("default")}))
         answers.set(
             "unused", UNUSED, "repository", HistoryAnswer(unopened(rows), NOW, {1: text("default"), 2: text("hr")})
         )
@@ -276,6 +282,25 @@ def seen(text: Callable[[str], str]) -> Sequence[Block]:
         np.array([NOW - 60, NOW - 3000, NOW - 2 * 86_400]),
         [text("default")],
     )
+
+
+def licences(text: Callable[[str], str] = str) -> Mapping[str, pa.Table]:
+    """Return the lists of licences: a user who was away and one who never came, a token, a key, a workbook."""
+    row: dict[str, Any] = dict.fromkeys(
+        ("project", "kind", "name", "reason", "happens_at", "used_at", "user", "user_name")
+    )
+    row |= {"site_id": 1}
+    priya = {"user": text("priya"), "user_name": text("Priya Shah")}
+    viewer = {**row, "kind": text("Viewer"), "happens_at": NOW - 100 * 86_400, **priya}
+    soon = {"happens_at": NOW + 86_400, "used_at": NOW - 3600}
+    token = {**row, "kind": "refresh_token", "name": text("nightly script"), **soon, **priya}
+    book = {**row, "kind": "workbook", "name": text("Sales"), "project": text("Finance"), "reason": "unlicensed"}
+    found = {
+        INACTIVE_USERS: [viewer, {**viewer, "happens_at": None, "user": text("jo"), "user_name": None}],
+        CREDENTIALS: [token, {**token, "kind": "product_key", "site_id": None, "user": None, "user_name": None}],
+        ORPHANS: [{**book, **priya}, {**book, "reason": "removed", "project": None}],
+    }
+    return {page: pa.Table.from_pylist(rows) for page, rows in found.items()}
 
 
 def undelivered(text: Callable[[str], str] = str) -> pa.Table:
