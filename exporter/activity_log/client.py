@@ -38,7 +38,6 @@ from exporter.activity_log.files import (
 from exporter.activity_log.http_client import SECTION, Answer, HTTPClient, Pace
 from exporter.activity_log.object_store import Fetched, ObjectStore
 from exporter.errors import SourceError, SourceIncomplete, SourceRefused
-from exporter.proxies import through
 from exporter.value_count import ValueCount
 
 WINDOW = timedelta(hours=168)
@@ -94,7 +93,7 @@ class ActivityLogClient:
 
     @property
     def _place(self) -> str:
-        return f"{SECTION} {self.address}{through(self._options.url)}"
+        return self._api.place(self._options.url)
 
     def begin(self) -> None:
         """Begin a poll."""

@@ -238,6 +238,19 @@ def test_a_store_without_md5(
     assert sum(cloud.store.requests.values()) <= len(expected(files)) + PARALLEL
 
 
+def test_the_proxy_variables_are_read_by_host(client: ActivityLogClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy variables are read for each host, not for each file: that takes as long as a request."""
+    reads = list[None]()
+
+    def noted() -> dict[str, str]:
+        reads.append(None)
+        return {}
+
+    monkeypatch.setattr("exporter.proxies.getproxies_environment", noted)
+    assert len(everything(client)) > 4
+    assert len(reads) <= 4
+
+
 def test_nothing_secret_is_logged(client: ActivityLogClient, cloud: CloudManager) -> None:
     """Neither token, session nor signature is in the log, also when everything is logged."""
     root, stream = logging.getLogger(), io.StringIO()
