@@ -14,7 +14,15 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationInfo
 
 from exporter.alerting.notification import OF_ALERTS
-from exporter.config.addresses import Endpoint, parse_host, parse_host_name, parse_listen_address, parse_url
+from exporter.config.addresses import (
+    PAGES,
+    Endpoint,
+    parse_host,
+    parse_host_name,
+    parse_listen_address,
+    parse_url,
+    parse_url_path,
+)
 from exporter.errors import ConfigurationError, Fault
 from exporter.exports.arguments import parse_timezone
 from exporter.units import parse_duration, parse_size
@@ -147,6 +155,13 @@ def one_twin(file: Path | None, info: ValidationInfo) -> Path | None:
     return file
 
 
+def no_page(path: str) -> str:
+    """Refuse a path that the agent has for something else; the root is the one that may be replaced."""
+    if path.split("/")[1].partition(".")[0] in PAGES and path != "/":
+        raise ValueError("is the path of a page of the agent: choose another")
+    return path
+
+
 def _age(text: str) -> float:
     return NEVER if text.strip() == "never" else parse_duration(text)
 
@@ -234,5 +249,6 @@ ListenAddress = Annotated[Endpoint | tuple[Endpoint, ...], BeforeValidator(_list
 HostName = Annotated[str, from_text(parse_host_name)]
 HostNames = Annotated[tuple[HostName, ...], from_list(",")]
 Url = Annotated[str, from_text(parse_url)]
+UrlPath = Annotated[str, from_text(parse_url_path)]
 Labels = dict[Annotated[str, AfterValidator(_own_label)], Text]
 Urls = Annotated[tuple[Url, ...], from_list(","), Field(min_length=1)]
