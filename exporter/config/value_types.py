@@ -113,8 +113,9 @@ def history_path(path: Path) -> Path:
     """Refuse a path that DuckDB would not use as a file."""
     if str(path) in {"", "."}:
         raise ValueError("must not be empty or a folder: name a file")
-    if re.match(r":|[A-Za-z0-9_]+:", str(path)):
-        raise ValueError(f"{path} is no file to DuckDB, but the name of another store: name a file")
+    # The text behind it may be a URL with a password.
+    if store := re.match(r":|[A-Za-z0-9_]+:", str(path)):
+        raise ValueError(f"is no file to DuckDB, which takes {store[0]} for another store: name a file")
     try:
         str(path).encode()
     except UnicodeEncodeError:

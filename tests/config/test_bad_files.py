@@ -266,6 +266,10 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ["collectors.views: must be true or false"],
     ),
     "collectors that are a list": (SOURCE + "collectors: [views]", ["collectors: must be a mapping of names"]),
+    "a history that is a URL": (
+        SOURCE + "history: {path: 'https://me:hunter2@a.example'}",
+        ["history.path: is no file to DuckDB, which takes https: for another store: name a file"],
+    ),
     "path of the metrics": (
         SOURCE + "web: {telemetry_path: /assets.csv}",
         ["web.telemetry_path: is the path of a page of the agent: choose another"],
