@@ -115,14 +115,18 @@ def history_path(path: Path) -> Path:
         raise ValueError("must not be empty or a folder: name a file")
     # The text behind it may be a URL with a password.
     if store := re.match(r":|[A-Za-z0-9_]+:", str(path)):
-        raise ValueError(f"is no file to DuckDB, which takes {store[0]} for another store: name a file")
+        raise ValueError(f"begins with {store[0]}, to DuckDB the name of another store: name a file")
     try:
         str(path).encode()
     except UnicodeEncodeError:
         raise ValueError("is not UTF-8, which DuckDB needs: rename the file or folder") from None
-    if path.is_dir():
+    try:
+        is_folder, is_other = path.is_dir(), path.exists() and not path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(_unreadable(path, error)) from None
+    if is_folder:
         raise ValueError(f"{path} is a folder: name a file in it")
-    if path.exists() and not path.is_file():
+    if is_other:
         raise ValueError(f"{path} is no regular file: name a file that DuckDB may make")
     return path
 

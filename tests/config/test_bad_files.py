@@ -268,7 +268,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "collectors that are a list": (SOURCE + "collectors: [views]", ["collectors: must be a mapping of names"]),
     "a history that is a URL": (
         SOURCE + "history: {path: 'https://me:hunter2@a.example'}",
-        ["history.path: is no file to DuckDB, which takes https: for another store: name a file"],
+        ["history.path: begins with https:, to DuckDB the name of another store: name a file"],
+    ),
+    "a history whose name is too long": (
+        SOURCE + f"history: {{path: {'9' * 400}}}",
+        ["history.path: cannot be read: File name too long"],
     ),
     "path of the metrics": (
         SOURCE + "web: {telemetry_path: /assets.csv}",

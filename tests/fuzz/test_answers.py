@@ -29,6 +29,7 @@ label="x"/></tags></workbook></workbooks><users>
 INFO = b"""<systeminfo xmlns="a"><machines><machine name="n1"><repository worker="n1:8060" status="Active"/>
 <filestore worker="n1:9345" status="Active" pendingTransfers="1" failedTransfers="0"/></machine></machines>
 <service status="Active"/></systeminfo>"""
+LONG = INFO.replace(b"n1", b"n" * 400).replace(b"repository", b"r" * 400)
 ERROR = f"<error><code>1</code><summary>no {SECRET}</summary></error>".encode()
 NODE = {
     "luid": LUID,
@@ -101,7 +102,7 @@ def test_answers_of_vizql_data_service(answer: object) -> None:
 
 
 @fuzzed()
-@given(damaged(INFO) | damaged(ERROR))
+@given(damaged(INFO) | damaged(LONG) | damaged(ERROR))
 def test_system_info(content: bytes) -> None:
     """Any bytes are processes with bounded names, or a refusal in one line with its secrets masked."""
     counted("systeminfo.xml")
