@@ -179,8 +179,10 @@ class ActivityParser:
         replaced = ", ".join(f"{expression} AS {name}" for name, expression in cleaned.items())
         columns = ["http_request_uri", "http_referer", *(f"uri_{number}" for number, _ in enumerate(uris))]
         assert set(URI_COLUMNS) <= set(columns)  # noqa: S101 - both are redacted
+        # A name that is new must not change the columns of the relation: its queries are planned once.
+        further = [f"uri_{number}{end}" for number, _ in enumerate(uris) for end in ("", "_pieces")]
         return f"""
-            SELECT * EXCLUDE (text, hour, raw), {self._details(names, uris)} AS details
+            SELECT * EXCLUDE ({", ".join(["text", "hour", "raw", *further])}), {self._details(names, uris)} AS details
             FROM (
                 SELECT * REPLACE ({replaced})
                 FROM (
