@@ -4,6 +4,7 @@
 #             long; writes the tables; ARGS goes to the first
 # make azurite the exports to Azure's storage, against its emulator from npm
 # make mutate take each of the archive's protections out once and see whether a test notices; ARGS="--only 12 --jobs 4"
+# make fuzz   try the parsers of strange input with FUZZ_CASES (20000) random inputs each; ARGS="-k uris" goes to pytest
 # make check  format, lint, types, import layers
 # make dashboards write grafana/dashboards/ from grafana/source/
 # make pictures   draw the pictures of the dashboards in docs/images/; needs npm, chromium and pngquant
@@ -19,6 +20,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+FUZZ_CASES ?= 20000
 # Most tests wait for something: a few files of them at a time, each in one process.
 WORKERS ?= 3
 VENV := .venv
@@ -30,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop chart deb release helm lock clean components
+.PHONY: help demo test soak azurite mutate fuzz check dashboards pictures bench interop chart deb release helm lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -60,6 +62,9 @@ azurite: $(VENV)/dev.stamp
 
 mutate: components $(VENV)/dev.stamp
 	$(BIN)/python -m tests.mutate $(ARGS)
+
+fuzz: $(VENV)/dev.stamp
+	FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest --timeout 0 tests/fuzz $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check $(SOURCES)

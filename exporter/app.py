@@ -14,7 +14,7 @@ import structlog
 
 from exporter import __version__, collectors, component_options, logs
 from exporter.alerting.evaluator import EvaluationOptions
-from exporter.config import Configuration, RunOptions
+from exporter.config import Configuration, Endpoint, RunOptions, sections
 from exporter.errors import ConfigurationError
 from exporter.export_schedule import Exports, jobs
 from exporter.exposition import Exposition, Renderer
@@ -26,6 +26,7 @@ from exporter.history.place import log_place
 from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
 from exporter.poller.watchdog import Watchdog
 from exporter.status import ExportStatus, Status
+from exporter.web.activation import inherited_sockets
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
@@ -120,8 +121,7 @@ class Agent:
         self._exports = Exports(self._publish_exports)
         self._access = component_options.access(configuration)
         self._store.set_state(CERTIFICATE, CertificateExpiry(self._access))
-        (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
-        self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
+        self._web = self._web_server(configuration.web)
         self._workers = build_workers(configuration, self._state)
         self._apply(configuration)
         self._threads = (
@@ -134,6 +134,14 @@ class Agent:
             threading.Thread(target=self._render_forever, name="renderer", daemon=True),
         )
 
+    def _web_server(self, settings: sections.Web) -> WebServer:
+        served = application(
+            self, self._access, telemetry_path=settings.telemetry_path, route_prefix=settings.route_prefix
+        )
+        (host, port), *further = [(address.host, address.port) for address in settings.listen_addresses]
+        sockets = inherited_sockets(os.environ) if settings.systemd_socket else ()
+        return WebServer(served, host, port, self._access, further=further, sockets=sockets)
+
     @property
     def port(self) -> int:
         """The port that the web server listens on."""
@@ -145,8 +153,8 @@ class Agent:
         log_place(self._configuration.history.path)
         self._render()
         self._web.start()
-        for address, port in zip(self._configuration.web.listen_addresses, self._web.ports, strict=True):
-            log.info("listening", address=str(address), port=port, version=__version__)
+        for host, port in self._web.addresses:
+            log.info("listening", address=str(Endpoint(host, port)), port=port, version=__version__)
         for thread in self._threads:
             thread.start()
         # Until the last poll has ended: it may be stuck as well.

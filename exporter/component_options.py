@@ -165,5 +165,5 @@ def access(configuration: Configuration) -> Access:
         texts = [str(fault).removeprefix("web.config_file: ") for fault in error.faults]
         texts = [text if str(path) in text else f"{path}: {text}" for text in texts]
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
-    found.allowed_hosts = frozenset(configuration.web.allowed_hosts)
+    found.allowed_hosts = frozenset(configuration.web.hosts)
     return found

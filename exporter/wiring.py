@@ -177,6 +177,9 @@ def refuse_restart(old: Configuration, new: Configuration) -> None:
     pairs = {
         "history.path": (old.history.path, new.history.path),
         "web.listen_address": (old.web.listen_address, new.web.listen_address),
+        "web.telemetry_path": (old.web.telemetry_path, new.web.telemetry_path),
+        "web.route_prefix": (old.web.route_prefix, new.web.route_prefix),
+        "web.systemd_socket": (old.web.systemd_socket, new.web.systemd_socket),
         "web.config_file": (old.web.config_file is None, new.web.config_file is None),
         "repository": (old.repository is None, new.repository is None),
         "rest": (old.rest is None, new.rest is None),

@@ -73,6 +73,8 @@ def parse(text: str, name: str, *, keep_null: bool = False) -> tuple[object, lis
         raise ConfigurationError([Fault(name, "is nested too deeply")]) from None
     except yaml.YAMLError as error:
         raise ConfigurationError([Fault(name, _message(error))]) from None
+    except (ValueError, OverflowError):  # PyYAML makes a character of any number behind "U"
+        raise ConfigurationError([Fault(name, r"has an escape \U that is no character")]) from None
 
 
 def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:

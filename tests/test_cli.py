@@ -13,12 +13,15 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from exporter import __version__, cli, texts
+from exporter import __version__, app, cli, collectors, texts
 from exporter.cli import Program, common, main
+from exporter.config import RunOptions
 from exporter.errors import ConfigurationError, DemoError, ExporterError, Fault
 
 ROOT = Path(__file__).parents[1]
 SOURCE = "repository: {hosts: [db]}\n"
+COLLECTORS = sorted(collectors.discover())
+SWITCHES = ["--collector.disable-defaults", *(f"--{no}collector.{name}" for name in COLLECTORS for no in ("", "no-"))]
 
 
 @pytest.fixture
@@ -58,12 +61,21 @@ def test_help_names_every_command_and_exit_code() -> None:
                 "--config.file",
                 "--config.check",
                 "--web.listen-address",
+                "--web.systemd-socket",
+                "--web.telemetry-path",
+                "--web.external-url",
+                "--web.route-prefix",
                 "--web.config.file",
+                *SWITCHES,
                 "--log.level",
                 "--log.format",
             ],
         ),
-        ("check", ["--config.file", "--send-test-alert"]),
+        ("check", ["--config.file", "--send-test-alert", *SWITCHES]),
+        (
+            "healthcheck",
+            ["--config.file", "--web.listen-address", "--web.external-url", "--web.route-prefix", "--web.config.file"],
+        ),
         ("metrics", ["--format"]),
         ("demo", ["--cloud", "--alerts", "--for", "--keep", "--port"]),
         ("history verify", ["--config.file"]),
@@ -110,6 +122,45 @@ def test_wrong_usage_ends_with_2(args: Sequence[str]) -> None:
 def test_a_span_without_a_unit_says_so() -> None:
     """``--for`` accepts durations as the configuration does."""
     assert "has no unit: write 30s, 5m, 12h or 730d" in call("demo", "--for=60").stderr
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("flag", ["--collector.vews", "--no-collector.vews"])
+def test_an_unknown_collector_is_one_line(command: str, flag: str) -> None:
+    """It lists the known ones, and ends as every wrong usage does."""
+    result = call(command, flag)
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: unknown collector vews: the known are {', '.join(COLLECTORS)}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], {"views": True}),
+        (["--no-collector.views", "--collector.disks"], {"views": False, "disks": True}),
+        (["--no-collector.views", "--collector.views"], {"views": True}),
+        (["--collector.disable-defaults"], {**dict.fromkeys(COLLECTORS, False), "views": True}),
+        (
+            ["--collector.disable-defaults", "--no-collector.views", "--collector.disks"],
+            {**dict.fromkeys(COLLECTORS, False), "disks": True},
+        ),
+    ],
+    ids=["none", "both ways", "the last wins", "no defaults", "all"],
+)
+def test_flags_of_collectors_override_the_configuration(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], expected: dict[str, bool]
+) -> None:
+    """They stand above the file, as every flag does; what the file enables is no default. A reload loads the same."""
+    (folder / "tableau-exporter.yml").write_text(SOURCE + "collectors: {views: true}")
+    loaded: list[dict[str, bool]] = []
+
+    def run(options: RunOptions) -> int:
+        loaded.extend(options.load(COLLECTORS).collectors for _ in range(2))
+        return 0
+
+    monkeypatch.setattr(app, "run", run)
+    assert call("run", *flags).exit_code == 0
+    assert loaded == [expected, expected]
 
 
 def test_a_valid_configuration_ends_with_0(folder: Path) -> None:
@@ -179,8 +230,8 @@ def test_every_flag_of_run_reaches_the_configuration(folder: Path) -> None:
         ("history: {path: empty}", "history.path: empty: is no history"),
         ("history: {path: /}", "history.path: / is a folder"),
         ("history: {path: /dev/null}", "history.path: /dev/null is no regular file"),
-        ("history: {path: ':memory:'}", "history.path: :memory: is no file"),
-        ("history: {path: 'md:mine'}", "history.path: md:mine is no file"),
+        ("history: {path: ':memory:'}", "history.path: begins with :, to DuckDB"),
+        ("history: {path: 'md:mine'}", "history.path: begins with md:, to DuckDB"),
         ("history: {path: ''}", "history.path: must not be empty"),
         ("history: {path: .}", "history.path: must not be empty or a folder"),
     ],

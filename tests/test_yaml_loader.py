@@ -93,3 +93,10 @@ def test_what_is_no_yaml_says_where_and_repeats_nothing(text: str, message: str)
         parse(text, "name")
     assert str(error.value) == f"name: {message}"
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", ["00110000", "FFFFFFFF"])
+def test_an_escape_beyond_unicode_is_a_fault(number: str) -> None:
+    """PyYAML makes a character of any number; the fault is one line."""
+    with pytest.raises(ConfigurationError, match=r"^name: has an escape .U that is no character$"):
+        parse(f'"\\U{number}"', "name")

@@ -17,6 +17,7 @@ from exporter import __version__
 from exporter.cli.audit import audit
 from exporter.cli.common import FAULT, Once, config_file_option, options, print_findings, seconds_of, without_gc
 from exporter.cli.history import history
+from exporter.cli.overrides import WithCollectors, collector_options, override, web_options
 from exporter.errors import ConfigurationError, ExporterError
 from exporter.texts import columns, one_line
 
@@ -77,44 +78,23 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-@main.command()
+@main.command(cls=WithCollectors)
 @config_file_option
 @click.option("--config.check", "config_check", is_flag=True, help="Check the configuration and end: 0 or 1.")
-@click.option(
-    "--web.listen-address",
-    "listen_addresses",
-    metavar="HOST:PORT",
-    multiple=True,
-    help="Overrides web.listen_address; may be given several times, to listen on each.",
-)
-@click.option("--web.config.file", "web_config_file", metavar="FILE", help="Overrides web.config_file.")
-@click.option(
+@web_options
+@collector_options
+@override(
     "--log.level",
-    "log_level",
     type=click.Choice(["debug", "info", "warn", "warning", "error"], case_sensitive=False),
     help="Overrides log.level.",
 )
-@click.option("--log.format", "log_format", type=click.Choice(["logfmt", "json"]), help="Overrides log.format.")
-def run(
-    *,
-    config_file: Path,
-    config_check: bool,
-    listen_addresses: Sequence[str],
-    web_config_file: str | None,
-    log_level: str | None,
-    log_format: str | None,
-) -> int:
+@override("--log.format", type=click.Choice(["logfmt", "json"]), help="Overrides log.format.")
+def run(config_file: Path, *, config_check: bool) -> int:
     """Run the agent.
 
     The command line has precedence over the environment, the environment over the configuration file.
     """
-    flags = {
-        "web.listen_address": ",".join(listen_addresses) if listen_addresses else None,
-        "web.config_file": web_config_file,
-        "log.level": log_level,
-        "log.format": log_format,
-    }
-    chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})
+    chosen = options(config_file)
     if config_check:
         return _check_configuration(chosen)
     with without_gc():
@@ -125,9 +105,11 @@ def run(
 
 @main.command()
 @config_file_option
-@click.option("--web.listen-address", "listen_address", metavar="HOST:PORT", help="Overrides web.listen_address.")
-@click.option("--web.config.file", "web_config_file", metavar="FILE", help="Overrides web.config_file.")
-def healthcheck(config_file: Path, listen_address: str | None, web_config_file: str | None) -> int:
+@override("--web.listen-address", metavar="HOST:PORT", help="Overrides web.listen_address.")
+@override("--web.external-url", metavar="URL", help="Overrides web.external_url.")
+@override("--web.route-prefix", metavar="PATH", help="Overrides web.route_prefix.")
+@override("--web.config.file", "web.config_file", metavar="FILE", help="Overrides web.config_file.")
+def healthcheck(config_file: Path) -> int:
     """Check whether the agent on this machine is healthy: 0 or 1.
 
     For containers. The request goes to the address of the configuration, by TLS if configured, and through no proxy.
@@ -136,17 +118,16 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
         from exporter.web.healthcheck import check_health
         from exporter.web.web_config import load_access
 
-    flags = {"web.listen_address": listen_address, "web.config_file": web_config_file}
-    chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})
-    web = chosen.load((), sections=("web",)).web
+    web = options(config_file).load((), sections=("web",)).web
     tls = load_access(web.config_file).tls if web.config_file is not None else None
     first = web.listen_addresses[0]
-    click.echo(check_health(first.host, first.port, tls))
+    click.echo(check_health(first.host, first.port, tls, web.route_prefix))
     return 0
 
 
-@main.command()
+@main.command(cls=WithCollectors)
 @config_file_option
+@collector_options
 @click.option("--send-test-alert", is_flag=True, help="Send a test alert to each Alertmanager.")
 def check(config_file: Path, *, send_test_alert: bool) -> int:
     """Check the configuration and everything that it names.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from exporter.config import RunOptions
 
 FAULT = 1
+DISABLE_DEFAULTS = "disable_default_collectors"
+"""The entry of a command's context that is true where collectors are disabled by default."""
+_OVERRIDES = "overrides"
 
 _MARKS = {True: "ok", False: "fault", None: "note"}
 _COLOURS = {True: "green", False: "red", None: "yellow"}
@@ -93,17 +96,23 @@ def config_file_option(command: Command) -> Command:
     )(command)
 
 
-def options(config_file: Path, overrides: dict[str, str] | None = None) -> "RunOptions":
+def note_override(key: str, text: str) -> None:
+    """Remember what a flag of this command sets a key of the configuration to."""
+    click.get_current_context().meta.setdefault(_OVERRIDES, {})[key] = text
+
+
+def options(config_file: Path) -> "RunOptions":
     """Return the sources of the configuration of a command."""
     with without_gc():
         from exporter.config import RunOptions, default_file
 
-    source = click.get_current_context().get_parameter_source("config_file")
-    explicit = source is click.core.ParameterSource.COMMANDLINE
+    context = click.get_current_context()
+    explicit = context.get_parameter_source("config_file") is click.core.ParameterSource.COMMANDLINE
     return RunOptions(
         config_file=config_file if explicit else default_file(),
         config_file_explicit=explicit,
-        overrides=overrides or {},
+        overrides=context.meta.get(_OVERRIDES, {}),
+        disable_collectors=context.meta.get(DISABLE_DEFAULTS, False),
         environ=dict(os.environ),
     )
 

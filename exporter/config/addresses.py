@@ -17,6 +17,9 @@ _NAME = re.compile(r"[\w.-]+")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _LONGEST_NAME = 253
 _ADDRESS = re.compile(r"(?:\[(?P<literal>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?")
+_PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+# The first part of the paths that the agent answers, without ".csv" and ".json".
+PAGES = frozenset({"-", "assets", "events", "static", "undelivered", "usage"})
 _SOCKET = re.compile(r"(?P<folder>/.*?)(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -81,6 +84,14 @@ def parse_url(text: str) -> str:
     if "?" in text or "#" in text:
         raise ValueError("must end before the query: no ? and no #")
     return text.rstrip("/")
+
+
+def parse_url_path(text: str) -> str:
+    """Read a path below the agent's root; return it with one slash first and none at its end, ``/`` for the root."""
+    path = "/" + text.strip().strip("/")
+    if not _PATH.fullmatch(path) or not {".", ".."}.isdisjoint(path.split("/")):
+        raise ValueError("must be a path such as /tableau: letters, digits, - . _ ~ and / between names")
+    return path
 
 
 def crosses_network_in_clear(url: str) -> bool:

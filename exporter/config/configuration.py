@@ -47,7 +47,8 @@ class ValidationContext:
 def _known_collector(name: str, info: ValidationInfo) -> str:
     known = cast("ValidationContext", info.context).collector_names
     if name not in known:
-        raise ValueError(f"unknown collector{keys.suggestion(name, sorted(known))}")
+        hint = keys.suggestion(name, sorted(known)) or f": the known are {', '.join(sorted(known))}"
+        raise ValueError(f"unknown collector{hint}")
     return name
 
 

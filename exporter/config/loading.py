@@ -22,13 +22,15 @@ SYSTEM_FILE = Path("/etc/tableau-exporter/tableau-exporter.yml")
 class RunOptions:
     """The options of a command: enough to load the configuration again in the same way.
 
-    ``overrides`` maps dotted keys to text, as the flags of the command line set them.
+    ``overrides`` maps dotted keys to text, as the flags of the command line set them. With ``disable_collectors`` those
+    that no source of the configuration enables are disabled.
     """
 
     config_file: Path = DEFAULT_FILE
     config_file_explicit: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    disable_collectors: bool = False
 
     def load(self, collector_names: Collection[str], sections: Collection[str] | None = None) -> Configuration:
         """Read the configuration, or some sections of it; raises ConfigurationError with every fault."""
@@ -39,6 +41,7 @@ class RunOptions:
             explicit=self.config_file_explicit,
             overrides=self.overrides,
             sections=sections,
+            disable_collectors=self.disable_collectors,
         )
 
 
@@ -55,6 +58,7 @@ def load(
     explicit: bool,
     overrides: Mapping[str, str] | None = None,
     sections: Collection[str] | None = None,
+    disable_collectors: bool = False,
 ) -> Configuration:
     """Read the configuration; raises ConfigurationError with every fault.
 
@@ -69,7 +73,8 @@ def load(
         inside, of_file = _read(path, explicit=explicit)
     except ConfigurationError as error:
         raise ConfigurationError([*error.faults, *faults]) from None
-    document = settings_sources.merge(inside, outside)
+    defaults = {"collectors": dict.fromkeys(collector_names, False)} if disable_collectors else {}
+    document = settings_sources.merge(settings_sources.merge(defaults, inside), outside)
     faults = [*of_file, *faults]
     if sections is None:
         faults += [*_without_source(document, path), *_without_server(document)]

@@ -5,11 +5,13 @@ Spans are seconds, sizes are bytes. A relative path is relative to the working d
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from exporter.config import value_types
 from exporter.config.addresses import Endpoint
+from exporter.hosts import canonical_host
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SYSTEM_CERTIFICATES = "system"
@@ -236,11 +238,26 @@ class Web(Section):
     listen_address: value_types.ListenAddress = Endpoint("127.0.0.1", 10071)
     config_file: value_types.ReadableFile | None = None
     allowed_hosts: Annotated[value_types.HostNames, AfterValidator(value_types.each_once)] = ()
+    telemetry_path: Annotated[value_types.UrlPath, AfterValidator(value_types.no_page)] = "/metrics"
+    external_url: value_types.Url | None = None
+    route_prefix: value_types.UrlPath = Field(default="", validate_default=True)
+    systemd_socket: bool = False
+
+    @field_validator("route_prefix", mode="before")
+    @classmethod
+    def _of_external_url(cls, prefix: object, info: ValidationInfo) -> object:
+        return prefix or urlsplit(info.data.get("external_url") or "").path
 
     @property
     def listen_addresses(self) -> tuple[Endpoint, ...]:
         """Every address that is listened on."""
         return (self.listen_address,) if isinstance(self.listen_address, Endpoint) else self.listen_address
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host name that a request may have."""
+        external = urlsplit(self.external_url or "").hostname
+        return (*self.allowed_hosts, canonical_host(external)) if external else self.allowed_hosts
 
 
 class Log(Section):

@@ -14,7 +14,15 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationInfo
 
 from exporter.alerting.notification import OF_ALERTS
-from exporter.config.addresses import Endpoint, parse_host, parse_host_name, parse_listen_address, parse_url
+from exporter.config.addresses import (
+    PAGES,
+    Endpoint,
+    parse_host,
+    parse_host_name,
+    parse_listen_address,
+    parse_url,
+    parse_url_path,
+)
 from exporter.errors import ConfigurationError, Fault
 from exporter.exports.arguments import parse_timezone
 from exporter.units import parse_duration, parse_size
@@ -105,19 +113,21 @@ def history_path(path: Path) -> Path:
     """Refuse a path that DuckDB would not use as a file."""
     if str(path) in {"", "."}:
         raise ValueError("must not be empty or a folder: name a file")
-    if re.match(r":|[A-Za-z0-9_]+:", str(path)):
-        raise ValueError(f"{path} is no file to DuckDB, but the name of another store: name a file")
+    # The text behind it may be a URL with a password.
+    if store := re.match(r":|[A-Za-z0-9_]+:", str(path)):
+        raise ValueError(f"begins with {store[0]}, to DuckDB the name of another store: name a file")
     try:
         str(path).encode()
     except UnicodeEncodeError:
         raise ValueError("is not UTF-8, which DuckDB needs: rename the file or folder") from None
     try:
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder: name a file in it")
-        if path.exists() and not path.is_file():
-            raise ValueError(f"{path} is no regular file: name a file that DuckDB may make")
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; run this as the agent's user, or join its group") from None
+        is_folder, is_other = path.is_dir(), path.exists() and not path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(_unreadable(path, error)) from None
+    if is_folder:
+        raise ValueError(f"{path} is a folder: name a file in it")
+    if is_other:
+        raise ValueError(f"{path} is no regular file: name a file that DuckDB may make")
     return path
 
 
@@ -148,6 +158,13 @@ def one_twin(file: Path | None, info: ValidationInfo) -> Path | None:
     if file is None and info.data.get(name, "") is None:
         raise ValueError(f"is missing: give {name} or {name}_file")
     return file
+
+
+def no_page(path: str) -> str:
+    """Refuse a path that the agent has for something else; the root is the one that may be replaced."""
+    if path.split("/")[1].partition(".")[0] in PAGES and path != "/":
+        raise ValueError("is the path of a page of the agent: choose another")
+    return path
 
 
 def _age(text: str) -> float:
@@ -237,5 +254,6 @@ ListenAddress = Annotated[Endpoint | tuple[Endpoint, ...], BeforeValidator(_list
 HostName = Annotated[str, from_text(parse_host_name)]
 HostNames = Annotated[tuple[HostName, ...], from_list(",")]
 Url = Annotated[str, from_text(parse_url)]
+UrlPath = Annotated[str, from_text(parse_url_path)]
 Labels = dict[Annotated[str, AfterValidator(_own_label)], Text]
 Urls = Annotated[tuple[Url, ...], from_list(","), Field(min_length=1)]

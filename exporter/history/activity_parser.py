@@ -166,7 +166,7 @@ class ActivityParser:
         """
 
     def _query(self, names: Sequence[str]) -> str:
-        """Return the query for ``activity``."""
+        """Return the query for ``activity``, with the same columns for all names: its own queries are planned once."""
         uris = other_uris(names)
         cleaned = dict(cleaning(self._privacy))
         named = self._privacy.users == "name"
@@ -179,8 +179,9 @@ class ActivityParser:
         replaced = ", ".join(f"{expression} AS {name}" for name, expression in cleaned.items())
         columns = ["http_request_uri", "http_referer", *(f"uri_{number}" for number, _ in enumerate(uris))]
         assert set(URI_COLUMNS) <= set(columns)  # noqa: S101 - both are redacted
+        further = [f"uri_{number}{end}" for number, _ in enumerate(uris) for end in ("", "_pieces")]
         return f"""
-            SELECT * EXCLUDE (text, hour, raw), {self._details(names, uris)} AS details
+            SELECT * EXCLUDE ({", ".join(["text", "hour", "raw", *further])}), {self._details(names, uris)} AS details
             FROM (
                 SELECT * REPLACE ({replaced})
                 FROM (

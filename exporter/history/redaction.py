@@ -16,7 +16,9 @@ ADDRESS_COLUMNS = ("remote_ip", "user_ip")
 # Where a path ends: a query, a fragment, path parameters (;jsessionid=), or one of these behind percent signs.
 _ENDS = ("?", "#", ";", "&")
 _CODED_END = "(?i)(%3f|%23|%3b|%26|%25).*$"
-_TICKET = "(?i)(/|%2f)trusted(/|%2f)(?:/|[.]|%[012][0-9a-f]|[[:space:]])*[^/]+"
+_SKIPPED = "(?:/|[.]|%[012][0-9a-f]|[[:space:]])*"
+# The word again is no ticket: the one behind it is.
+_TICKET = f"(?i)(/|%2f)trusted(?:(?:/|%2f){_SKIPPED}trusted)*(/|%2f){_SKIPPED}[^/]+"
 _USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@"
 # A mark inside a password would end the path in the middle of it.
 _CUT_USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/@]*[?#;&][^/]*@"

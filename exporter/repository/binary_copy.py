@@ -22,6 +22,7 @@ from psycopg.errors import error_from_result
 from psycopg.generators import execute
 
 from exporter.collector import POSTGRES_TYPES
+from exporter.errors import SourceIncomplete
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
@@ -39,6 +40,7 @@ INT64_MAX = np.iinfo(np.int64).max
 FIRST_INSTANT, LAST_INSTANT = -63_082_281_600_000_000, 252_455_615_999_999_999
 HEADER_BYTES = 19
 INLINE_BYTES = 12
+_BOOLEAN_BYTES, _NUMBER_BYTES = 1, 8
 _PADDING = b"\0" * 16
 
 # For each length of a short text the bits of its twelve bytes that belong to it.
@@ -86,10 +88,11 @@ def _batches(rows: Iterator[memoryview], schema: pa.Schema, *, valid_text: bool)
             return
         # The padding lets a gather read past the last field without leaving the buffer.
         write(_PADDING)
-        starts = np.cumsum(lengths, dtype=np.int64) - np.array(lengths, dtype=np.int64)
+        ends = np.cumsum(lengths, dtype=np.int64)
+        starts = ends - np.array(lengths, dtype=np.int64)
         starts[0] += skip
         skip = 0
-        batch = _decode(np.frombuffer(buffer.getbuffer(), np.uint8), starts, schema)
+        batch = _decode(np.frombuffer(buffer.getbuffer(), np.uint8), starts, ends, schema)
         if batch.num_rows:
             yield batch if valid_text else _valid(batch)
 
@@ -141,10 +144,18 @@ def _wait(connection: Connection[Any], steps: Any) -> list[Any]:  # noqa: ANN401
     return results
 
 
-def _decode(buffer: Bytes, starts: Positions, schema: pa.Schema) -> pa.RecordBatch:
+def _decode(buffer: Bytes, starts: Positions, ends: Positions, schema: pa.Schema) -> pa.RecordBatch:
+    """Decode the rows between ``starts`` and ``ends``. Raises SourceIncomplete where one has another form.
+
+    Nothing else keeps numpy and Arrow from reading beyond the row, or beyond the buffer.
+    """
     int16, int32, int64 = (_unaligned(buffer, kind) for kind in (">i2", "<i4", ">i8"))
+    _require(starts + 2 <= ends)
+    fields = int16[starts]
     # The trailer has -1 fields.
-    starts = starts[int16[starts] >= 0]
+    if not (is_row := fields >= 0).all():
+        starts, ends, fields = starts[is_row], ends[is_row], fields[is_row]
+    _require(fields == len(schema))
     position = starts + 2
     arrow_buffer = pa.py_buffer(buffer)
     arrays = []
@@ -155,15 +166,23 @@ def _decode(buffer: Bytes, starts: Positions, schema: pa.Schema) -> pa.RecordBat
         bits, nulls = _validity(present)
         if nulls:
             length = np.maximum(length, 0)
+        _require(position + length <= ends)
         if kind == pa.string():
             buffers = [bits, _views(buffer, position, length), arrow_buffer]
             views = pa.Array.from_buffers(pa.string_view(), len(position), buffers, null_count=nulls)
             arrays.append(views.cast(kind))
         else:
+            _require(length == (_BOOLEAN_BYTES if kind == pa.bool_() else _NUMBER_BYTES) * present)
             buffers = [bits, _numbers(buffer, int64, np.where(present, position, 0) if nulls else position, kind)]
             arrays.append(pa.Array.from_buffers(kind, len(position), buffers, null_count=nulls))
         position = position + length
+    _require(position == ends)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _require(holds: npt.NDArray[np.bool_]) -> None:
+    if not holds.all():
+        raise SourceIncomplete("the repository sent a row whose fields are not those of the query")
 
 
 def _unaligned(buffer: Bytes, kind: str) -> npt.NDArray[Any]:

@@ -18,6 +18,7 @@ from exporter.web.concurrency import ConcurrencyLimit
 from exporter.web.middleware import AllowedHosts, BasicAuthentication, is_cross_site
 from exporter.web.negotiation import OPENMETRICS, TEXT, wants_gzip, wants_openmetrics
 from exporter.web.pages import PageRoutes
+from exporter.web.paths import RoutePrefix
 from exporter.web.query_params import COLLECT, EXCLUDE, WrongParameter, chosen_collectors
 from exporter.web.streaming import LargeResponse
 from exporter.web.templating import StaticFiles, environment
@@ -59,21 +60,30 @@ class Endpoint(Protocol):
         """Read the configuration anew, all or nothing; raise ConfigurationError. Called on a thread of its own."""
 
 
-def application(endpoint: Endpoint, access: Access | None = None) -> Starlette:
-    """Build the application; without ``access`` no authentication is required."""
+def application(
+    endpoint: Endpoint, access: Access | None = None, *, telemetry_path: str = "/metrics", route_prefix: str = "/"
+) -> Starlette:
+    """Build the application; without ``access`` no authentication is required.
+
+    ``telemetry_path`` is below ``route_prefix``, and ``/`` puts the metrics in the place of the status page.
+    """
     static = StaticFiles()
     routes = _Routes(endpoint)
     guard = access or Access()
     app = Starlette(
         routes=[
-            *PageRoutes(endpoint, environment(static.address), guard).routes(),
-            Route("/metrics", routes.metrics),
+            Route(telemetry_path, routes.metrics),
+            *PageRoutes(endpoint, environment(static.address, telemetry_path), guard).routes(),
             Route("/-/healthy", routes.healthy),
             Route("/-/ready", routes.ready),
             Route("/-/reload", routes.reload, methods=["POST"]),
             Route("/static/{name}", static.answer),
         ],
-        middleware=[Middleware(AllowedHosts, access=guard), Middleware(BasicAuthentication, access=guard)],
+        middleware=[
+            Middleware(AllowedHosts, access=guard),
+            Middleware(BasicAuthentication, access=guard),
+            *([] if route_prefix == "/" else [Middleware(RoutePrefix, prefix=route_prefix)]),
+        ],
         exception_handlers={Exception: _failed},
     )
     app.router.redirect_slashes = False

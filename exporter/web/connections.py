@@ -119,7 +119,8 @@ class Listener(socket.socket):
     def __init__(self, listening: socket.socket, connections: Connections) -> None:
         super().__init__(fileno=listening.detach())
         self._connections = connections
-        self._on_loopback = is_loopback(self.getsockname()[0])
+        # No page of another site leads a browser to a Unix socket.
+        self._on_loopback = self.family != socket.AF_UNIX and is_loopback(self.getsockname()[0])
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:

@@ -12,17 +12,17 @@ _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - th
 _OK, _UNAUTHORIZED = 200, 401
 
 
-def check_health(host: str, port: int, tls: Tls | None) -> str:
+def check_health(host: str, port: int, tls: Tls | None, route_prefix: str = "/") -> str:
     """Return what the agent answers, over TLS where it has it. Raises WebError where it does not answer.
 
     No password and no certificate of a client is at hand, and none is needed: that the agent demands one is an answer.
     Its own certificate is not checked, for it names another host, and nothing that is secret is sent.
     """
-    host = _ANY.get(host, host)
-    place = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}{_PATH}"
+    host, path = _ANY.get(host, host), route_prefix.rstrip("/") + _PATH
+    place = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}{path}"
     connection = _connection(host, port, secure=tls is not None)
     try:
-        status = _status(connection, requires_certificate=tls is not None and tls.requires_certificate)
+        status = _status(connection, path, requires_certificate=tls is not None and tls.requires_certificate)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         advice = "check that the agent runs, and that web.listen_address and web.config_file are its own"
@@ -45,12 +45,12 @@ def _connection(host: str, port: int, *, secure: bool) -> http.client.HTTPConnec
     return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
 
 
-def _status(connection: http.client.HTTPConnection, *, requires_certificate: bool) -> int | None:
+def _status(connection: http.client.HTTPConnection, path: str, *, requires_certificate: bool) -> int | None:
     """Return the status of the answer, None where the agent wants a certificate before it gives any."""
     try:
         connection.connect()
         # The name in web.listen_address need not be one of web.allowed_hosts.
-        connection.request("GET", _PATH, headers={"Host": "localhost"})
+        connection.request("GET", path, headers={"Host": "localhost"})
         return connection.getresponse().status
     except (ssl.SSLEOFError, ConnectionResetError):
         # How asyncio's TLS ends a connection whose client has no certificate, within a handshake or after it.

@@ -119,7 +119,7 @@ def _no_delay(transport: asyncio.Transport) -> None:
     would be waited for until the client acknowledges it, 40 ms as a rule.
     """
     line = transport.get_extra_info("socket")
-    if line is not None:
+    if line is not None and line.family != socket.AF_UNIX:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 

@@ -42,7 +42,8 @@ _ADVICE = {
 class WebServer:
     """One application on an address, and on ``further`` ones: pairs of host and port.
 
-    ``port`` 0 takes any free port; ``host`` "" and "::" every address.
+    ``port`` 0 takes any free port; ``host`` "" and "::" every address. Where ``sockets`` are given, which listen
+    already, it serves on these alone.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class WebServer:
         access: Access | None = None,
         *,
         further: Sequence[tuple[str, int]] = (),
+        sockets: Sequence[socket.socket] = (),
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
         self._addresses = [(host, port), *further]
+        self._sockets = sockets
         self.connections = Connections(_bound(), timeout_seconds)
         self._server = uvicorn.Server(_configuration(application, access or Access(), self.connections))
         self._thread: threading.Thread | None = None
@@ -63,22 +66,27 @@ class WebServer:
     @property
     def port(self) -> int:
         """The port; before the start, the configured one."""
-        return self.ports[0]
+        return self._addresses[0][1]
 
     @property
     def ports(self) -> tuple[int, ...]:
         """The port of each address."""
         return tuple(port for _, port in self._addresses)
 
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each address; a Unix socket has its path and 0."""
+        return tuple(self._addresses)
+
     def start(self) -> None:
         """Listen, and serve from now on; raise WebError where that cannot be."""
         with contextlib.ExitStack() as opened:
-            sockets = [opened.enter_context(_listen(host, port)) for host, port in self._addresses]
+            sockets = self._sockets or [opened.enter_context(_listen(host, port)) for host, port in self._addresses]
             opened.pop_all()
         listeners = [Listener(one, self.connections) for one in sockets]
         limit_libraries()
-        hosts = [host for host, _ in self._addresses]
-        self._addresses = [(host, listener.getsockname()[1]) for host, listener in zip(hosts, listeners, strict=True)]
+        hosts = [None] * len(listeners) if self._sockets else [host for host, _ in self._addresses]
+        self._addresses = [_address(listener, host) for host, listener in zip(hosts, listeners, strict=True)]
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._thread = threading.Thread(target=self._server.run, args=(listeners,), name="web", daemon=True)
         self._thread.start()
@@ -142,6 +150,14 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     return family, (str(address[0]), port)
+
+
+def _address(listener: socket.socket, host: str | None) -> tuple[str, int]:
+    """Return the host, as configured where it is, and the port of a listener."""
+    if listener.family == socket.AF_UNIX:
+        return str(listener.getsockname()), 0
+    found, port = listener.getsockname()[:2]
+    return (found if host is None else host), port
 
 
 def _written(host: str, port: int) -> str:

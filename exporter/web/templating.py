@@ -27,7 +27,7 @@ _FRESHNESS_SOURCES = {
 }
 
 
-def environment(address: Callable[[str], str]) -> Environment:
+def environment(address: Callable[[str], str], telemetry_path: str = "/metrics") -> Environment:
     """Return the environment of all pages; ``address`` returns the URL of a static file.
 
     A template is compiled for its first page: all of them would be an eighth of the time of a start. They are read now,
@@ -46,7 +46,13 @@ def environment(address: Callable[[str], str]) -> Environment:
         "instant": instant, "minute": minute, "ago": ago, "span": span, "size": size, "number": number, "hours": hours,
         "state": source_state, "freshness_source": freshness_source,
     }  # fmt: skip
-    made.globals |= {"static": address, "asset_path": asset_path, "page_url": page_url, "to": to}
+    made.globals |= {
+        "static": address,
+        "asset_path": asset_path,
+        "page_url": page_url,
+        "to": to,
+        "telemetry_path": telemetry_path,
+    }
     return made
 
 

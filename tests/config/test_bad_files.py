@@ -8,6 +8,7 @@ import pytest
 from exporter.exports import FORMATS, TEXT_FILES
 from tests.config.conftest import FaultsOf
 
+ZZZ = "collectors.zzz: unknown collector: the known are http_requests, views"
 SOURCE = "repository: {hosts: [db]}\n"
 
 SSLMODES = "disable, allow, prefer, require, verify-ca, verify-full"
@@ -255,13 +256,39 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown collector": (
         SOURCE + "collectors: {vews: true, zzz: true}",
-        ["collectors.vews: unknown collector, did you mean views?", "collectors.zzz: unknown collector"],
+        [
+            "collectors.vews: unknown collector, did you mean views?",
+            "collectors.zzz: unknown collector: the known are http_requests, views",
+        ],
     ),
     "collector neither on nor off": (
         SOURCE + "collectors: {views: maybe}",
         ["collectors.views: must be true or false"],
     ),
     "collectors that are a list": (SOURCE + "collectors: [views]", ["collectors: must be a mapping of names"]),
+    "a history that is a URL": (
+        SOURCE + "history: {path: 'https://me:hunter2@a.example'}",
+        ["history.path: begins with https:, to DuckDB the name of another store: name a file"],
+    ),
+    "a history whose name is too long": (
+        SOURCE + f"history: {{path: {'9' * 400}}}",
+        ["history.path: cannot be read: File name too long"],
+    ),
+    "path of the metrics": (
+        SOURCE + "web: {telemetry_path: /assets.csv}",
+        ["web.telemetry_path: is the path of a page of the agent: choose another"],
+    ),
+    "paths": (
+        SOURCE + "web: {telemetry_path: 'a?b', route_prefix: a/../b}",
+        [
+            "web.telemetry_path: must be a path such as /tableau: letters, digits, - . _ ~ and / between names",
+            "web.route_prefix: must be a path such as /tableau: letters, digits, - . _ ~ and / between names",
+        ],
+    ),
+    "path of the external URL": (
+        SOURCE + "web: {external_url: 'https://a/b%20c'}",
+        ["web.route_prefix: must be a path such as /tableau: letters, digits, - . _ ~ and / between names"],
+    ),
     "limits": (
         SOURCE + "limits: {series_per_family: 0, series: 0}",
         ["limits.series_per_family: must be 1 or more", "limits.series: must be 1 or more"],

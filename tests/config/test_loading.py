@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -328,7 +329,7 @@ def test_a_working_directory_that_may_not_be_searched_has_no_file(monkeypatch: p
 
 
 def test_a_history_in_a_closed_folder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user who may not enter the history's folder is referred to its group."""
+    """A user who may not enter the history's folder gets its name, and what to change."""
 
     def denied(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
@@ -339,4 +340,41 @@ def test_a_history_in_a_closed_folder_is_one_line(monkeypatch: pytest.MonkeyPatc
         load(None, environment, (), explicit=False, sections=("history",))
     (fault,) = caught.value.faults
     assert fault.path == "history.path"
-    assert fault.message.startswith("/closed/history.duckdb: Permission denied; run this as the agent's user, or join")
+    assert fault.message.startswith("cannot be read: /closed/history.duckdb: Permission denied for the user")
+
+
+@pytest.mark.parametrize(
+    ("web", "prefix", "hosts"),
+    [
+        ("{}", "/", ()),
+        ("{route_prefix: tableau/}", "/tableau", ()),
+        ("{external_url: 'https://Monitor.example.com:9/tableau/one/'}", "/tableau/one", ("monitor.example.com",)),
+        ("{external_url: 'https://monitor/tableau', route_prefix: /}", "/", ("monitor",)),
+        ("{external_url: 'https://monitor', allowed_hosts: [a]}", "/", ("a", "monitor")),
+    ],
+    ids=["nothing", "prefix", "path", "both", "host"],
+)
+def test_the_prefix_is_by_default_the_path_of_the_external_url(
+    read: Load, web: str, prefix: str, hosts: tuple[str, ...]
+) -> None:
+    """As in Prometheus; a proxy that takes the path off is configured with / as the prefix, and its host is allowed."""
+    found = read(f"repository: {{hosts: [db]}}\nweb: {web}").web
+    assert (found.route_prefix, found.hosts) == (prefix, hosts)
+
+
+@pytest.mark.parametrize(
+    ("text", "enabled"),
+    [
+        ("{}", {"http_requests": False, "views": False}),
+        ("{views: true}", {"http_requests": False, "views": True}),
+    ],
+    ids=["nothing", "one"],
+)
+def test_collectors_may_be_disabled_by_default(tmp_path: Path, text: str, enabled: dict[str, bool]) -> None:
+    """The configuration, and flags above it, enable those that are wanted."""
+    file = tmp_path / "tableau-exporter.yml"
+    file.write_text(f"repository: {{hosts: [db]}}\ncollectors: {text}")
+    options = RunOptions(file, config_file_explicit=True, disable_collectors=True)
+    assert options.load(COLLECTORS).collectors == enabled
+    flagged = replace(options, overrides={"collectors.views": "true"})
+    assert flagged.load(COLLECTORS).collectors == {"http_requests": False, "views": True}

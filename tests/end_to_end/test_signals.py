@@ -197,13 +197,14 @@ def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
     """A change that needs a restart is refused in one clear line, with all others of the file."""
     agent = configured.start()
     history = configured.document["history"]
-    configured.write(
-        freshness={"critical": "99h"}, history={"path": f"{history['path']}.new"}, web={"listen_address": ":1"}
-    )
+    web = {"listen_address": ":1", "telemetry_path": "/m", "external_url": "https://a/b", "systemd_socket": True}
+    configured.write(freshness={"critical": "99h"}, history={"path": f"{history['path']}.new"}, web=web)
     answer = httpx.post(f"{agent.url}/-/reload", timeout=PATIENCE_SECONDS)
     assert answer.status_code == httpx.codes.BAD_REQUEST
     refusal = "cannot change while the agent runs; restart it"
-    assert answer.text.splitlines() == [f"history.path: {refusal}", f"web.listen_address: {refusal}"]
+    keys = ("listen_address", "telemetry_path", "route_prefix", "systemd_socket")
+    fixed = ("history.path", *(f"web.{key}" for key in keys))
+    assert answer.text.splitlines() == [f"{path}: {refusal}" for path in fixed]
     agent.until(lambda: agent.value(SUCCESSFUL) == 0)
     agent.polled()
     assert {hours for _, hours in slas(agent)} == {12, 24}

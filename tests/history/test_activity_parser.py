@@ -34,12 +34,12 @@ REQUEST = {
 }
 
 
-def parse(*events: object, privacy: Privacy | None = None) -> ParsedLines:
+def parse(*events: object, privacy: Privacy | None = None, parser: ActivityParser | None = None) -> ParsedLines:
     """Parse lines of one file; values other than text are written as JSON."""
     texts = [event if isinstance(event, str) else json.dumps(event) for event in events]
     lines = pa.table({"file": [3] * len(texts), "number": range(1, len(texts) + 1), "text": texts})
     files = pa.table([pa.array([3]), pa.array([HOUR], pa.timestamp("us")), pa.array(["of_the_path"])], schema=FILES)
-    return ActivityParser(privacy or Privacy()).parse(lines, files, 55, "luid-of-site", TABLES)
+    return (parser or ActivityParser(privacy or Privacy())).parse(lines, files, 55, "luid-of-site", TABLES)
 
 
 def rows(parsed: ParsedLines, table: str = "activity_events") -> list[dict[str, Any]]:
@@ -213,3 +213,12 @@ def test_nested_deeply() -> None:
     parsed = parse(REQUEST, deep)
     assert parsed.files[3][0] + parsed.files[3][1] == 2
     assert len(rows(parsed)) >= 1
+
+
+def test_a_field_with_a_uri_may_come_later() -> None:
+    """A parser that has read events reads one with a URI in a field that is new; no other field is lost."""
+    parser = ActivityParser(Privacy())
+    found = [parse(event, parser=parser) for event in (REQUEST, REQUEST | {"newUrl": "https://h/a?token=TOKEN"})]
+    (row,) = rows(found[1])
+    assert json.loads(row["details"])["newUrl"] == "https://h/a"
+    assert len(rows(found[0])) == 1

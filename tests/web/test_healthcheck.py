@@ -39,7 +39,9 @@ def serve(tmp_path: Path, started: Started) -> Serve:
     return start
 
 
-def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess.CompletedProcess[str]:
+def check(
+    folder: Path, host: str, port: int, *, configured: bool, prefix: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run the command behind a proxy that never answers."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     environment = {
@@ -47,6 +49,7 @@ def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess
         **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:1"),
     }
     flags = ["--web.config.file", "web.yml"] if configured else []
+    flags += ["--web.route-prefix", prefix] if prefix else []
     command = [sys.executable, "-m", "exporter", "healthcheck", *flags]
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
@@ -107,3 +110,10 @@ def test_an_agent_that_does_not_answer(tmp_path: Path) -> None:
 def test_the_name_that_is_listened_on_need_not_be_allowed(serve: Serve) -> None:
     """On a loopback address that the configuration names in another way, the check is answered all the same."""
     assert check_health("127.1", serve("127.0.0.1", "").port, None).endswith(": healthy")
+
+
+def test_the_check_knows_the_prefix(tmp_path: Path, started: Started) -> None:
+    """The request goes below the prefix of the configuration or of the flag."""
+    port = started(WebServer(application(FakeEndpoint(), route_prefix="/tableau"), "127.0.0.1", 0)).port
+    result = check(tmp_path, "127.0.0.1", port, configured=False, prefix="tableau")
+    assert (result.returncode, result.stdout) == (0, f"http://127.0.0.1:{port}/tableau/-/healthy: healthy\n")
