@@ -19,7 +19,7 @@ EVALUATION_SECONDS = 0.25
 if __name__ == "__main__":
     vars(notifier).update(RESEND_SECONDS=1.0, SLACK_SECONDS=0.0)
     vars(states).update(EARLIER_SECONDS=2.0, LATER_SECONDS=5.0)
-    vars(insights_poller).update(RETAINED=timedelta(days=2))
+    vars(insights_poller).update(RETAINED=timedelta(days=2), LONG_RETAINED=timedelta(days=2))
     tempo = fast_rules.tempo()
     vars(app).update(run=partial(app.run, evaluation=EvaluationOptions(tempo.rules, EVALUATION_SECONDS)))
     sys.exit(main())
