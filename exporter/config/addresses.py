@@ -19,7 +19,7 @@ _LONGEST_NAME = 253
 _ADDRESS = re.compile(r"(?:\[(?P<literal>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?")
 _PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
 # The first part of the paths that the agent answers, without ".csv" and ".json".
-PAGES = frozenset({"-", "assets", "events", "static", "undelivered", "usage"})
+PAGES = frozenset({"-", "assets", "events", "licences", "static", "undelivered", "usage"})
 _SOCKET = re.compile(r"(?P<folder>/.*?)(?::(?P<port>[0-9]{1,5}))?")
 
 

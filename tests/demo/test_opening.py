@@ -31,10 +31,12 @@ def test_workbooks_that_are_not_opened_are_refreshed() -> None:
 def test_no_request_opens_them(simulation: Simulation) -> None:
     """The traffic has none of their views."""
     days = unopened(simulation.company.assets)
-    names = [row["repository_url"] for row in simulation.company.tables["workbooks"] if row["id"] in days]
+    books = simulation.company.tables["workbooks"]
+    names = [f"{row['site_id']}/{row['repository_url']}" for row in books if row["id"] in days]
     with connect(simulation.admin()) as connection:
         found = connection.execute(
-            "SELECT count(*), count(*) FILTER (WHERE split_part(currentsheet, '/', 1) = ANY(%s)) FROM http_requests",
+            "SELECT count(*), count(*) FILTER (WHERE site_id || '/' || split_part(currentsheet, '/', 1) = ANY(%s))"
+            " FROM http_requests",
             [names],
         ).fetchone()
     assert found is not None

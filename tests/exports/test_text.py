@@ -426,7 +426,7 @@ def test_the_commands_of_the_document(synthetic: SyntheticHistory, tmp_path: Pat
     folders = set(re.findall(r"--output=([\w/-]+)", text))
     for folder in folders:
         (tmp_path / folder.strip("`/")).mkdir(parents=True)
-    assert len(found) == 5
+    assert len(found) == 6
     assert len(folders) == 3
     for command in found:
         here = re.sub(r"--config.file=\S+ ", "", command).replace("--output=/", "--output=")

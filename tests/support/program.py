@@ -31,7 +31,9 @@ class Program:
         module: str = "exporter",
         folder: Path = ROOT,
     ) -> None:
-        start = (module, arguments, dict(environment), folder, output, errors)
+        mask = os.umask(0)
+        os.umask(mask)
+        start = (module, arguments, dict(environment), folder, output, errors, mask)
         self._process = CONTEXT.Process(target=_become, args=start)
         self._process.start()
         assert self._process.pid is not None
@@ -90,9 +92,15 @@ def run(
 
 
 def _become(
-    module: str, arguments: tuple[str, ...], environment: dict[str, str], folder: Path, output: Path, errors: Path
+    module: str,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    folder: Path,
+    output: Path,
+    errors: Path,
+    mask: int,
 ) -> None:
-    """Be the module, as ``python -m`` makes it."""
+    """Be the module, as ``python -m`` makes it, with the umask of the tests as that would have it."""
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
@@ -101,5 +109,6 @@ def _become(
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.dup2(descriptor, number)
         os.close(descriptor)
+    os.umask(mask)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
