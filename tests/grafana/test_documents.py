@@ -11,8 +11,6 @@ from tests.alerts.promql import read
 from tests.grafana.dashboards import ALL, BOARDS, EVERY, FOLDER, PATHS, ROOT, panels, substituted
 
 NAMES = ["agent", "background-jobs", "freshness", "governance", "overview", "server", "usage"]
-# make pictures has not drawn these yet.
-NOT_DRAWN = {"governance", "server"}
 VARIABLES = ["datasource", "job", "instance", "site"]
 OWN_VARIABLES = {"freshness": ["project", "content_owner", "asset_id"]}
 ADDRESS = re.compile(r"/d/(tableau-[a-z-]+)\?")
@@ -154,7 +152,7 @@ def test_columns_are_found_by_their_headings(name: str) -> None:
         assert panel["options"]["sortBy"][0]["displayName"] in headings
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_DRAWN])
+@pytest.mark.parametrize("name", NAMES)
 def test_each_has_its_picture(name: str) -> None:
     """docs/dashboards.md has a picture of each dashboard, and names how it was made; a picture is small."""
     text = (ROOT / "docs/dashboards.md").read_text()
